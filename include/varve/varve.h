@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_H
+#define VARVE_H
+
+/* All of libvarve's public API. */
+
+#include <varve/engine.h>
+#include <varve/error.h>
+#include <varve/log.h>
+#include <varve/mount.h>
+#include <varve/snapshot.h>
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_BASE_ERROR_H
+#define VARVE_BASE_ERROR_H
+
+#include <errno.h>
+#include <varve/error.h>
+
+/* The code for an errno value: ENOSPC is VARVE_ERROR_NO_SPACE, EBUSY is VARVE_ERROR_BUSY, ... */
+VarveErrorCode varve_error_code_from_errno(int errnum);
+
+/* Sets "MESSAGE: strerror(errnum)" with the matching code. Returns FALSE, so that a caller can
+ * return it. */
+gboolean varve_error_set_errno(GError **error, int errnum, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+
+/* Sets an error of that code. Returns FALSE. */
+gboolean varve_error_set(GError **error, VarveErrorCode code, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+
+/* Logs a failure of an undo step and frees it: the one form for everything that was left behind.
+ * what: what was being undone, e.g. "removing snapshot 17 of pool 'fast'". */
+void varve_error_log_undo(const char *what, GError *error);
+
+/* Like varve_error_set when *cancelled is set, else returns TRUE. cancelled may be NULL. */
+gboolean varve_check_cancelled(const gint *cancelled, GError **error);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+varve_fd_clear(int *fd)
+{
+    if (*fd >= 0) {
+        int saved = errno;
+        (void)close(*fd);
+        errno = saved;
+        *fd = -1;
+    }
+}
+
+int
+varve_fd_open_dir(int dirfd, const char *path, GError **error)
+{
+    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        varve_error_set_errno(error, errno, "opening directory %s", path);
+    return fd;
+}
+
+int
+varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error)
+{
+    gboolean made = mkdirat(dirfd, path, mode) == 0;
+    if (!made && errno != EEXIST) {
+        varve_error_set_errno(error, errno, "making directory %s", path);
+        return -1;
+    }
+    varve_autofd fd = varve_fd_open_dir(dirfd, path, error);
+    if (fd < 0)
+        return -1;
+    if (made && fchmod(fd, mode) < 0) {
+        varve_error_set_errno(error, errno, "setting the mode of directory %s", path);
+        return -1;
+    }
+    int result = fd;
+    fd = -1;
+    return result;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_BASE_FD_H
+#define VARVE_BASE_FD_H
+
+/* Descriptors instead of paths. */
+
+#include "base/error.h"
+#include <fcntl.h>
+
+/* Closes *fd, if it is not negative, and sets it to -1; errno is kept. */
+void varve_fd_clear(int *fd);
+
+#define varve_autofd __attribute__((cleanup(varve_fd_clear))) int
+
+/* Opens a directory for use with *at calls; never follows a symbolic link in its last component.
+ * Returns -1 with the error set. */
+int varve_fd_open_dir(int dirfd, const char *path, GError **error);
+
+/* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
+int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_DRIVER_H
+#define VARVE_DRIVER_H
+
+/*
+ * Drivers: the mechanics of one file system.
+ *
+ * A driver keeps snapshots on disk. It knows them by a number, the id, and nothing else: names,
+ * labels, who may be whose parent, and what happens in which order are the engine's business
+ * (snapshot/). What a driver must provide is small:
+ *
+ *     create   make the snapshot <id> as a copy of its parent's state, or empty
+ *     commit   make it immutable, where the file system can say so      (reopen: undo that)
+ *     sync     make its content durable
+ *     mounts   tell how it is presented to the kernel
+ *     usage    tell what it takes beyond its parents
+ *     remove   free it
+ *     list     tell every id that has anything on disk
+ *
+ * The life of an id: the engine picks a number that was never used, calls create(), and only then
+ * publishes the record. On the way to a commit it calls commit(), sync(), and publishes; should
+ * publishing fail, it calls reopen() and the snapshot is writable again. For a removal the record
+ * goes first, then remove() is called, perhaps much later and perhaps by another process.
+ *
+ * What the engine promises: no two calls for the same id run at the same time, except mounts and
+ * usage; parents of an id are committed and stay until the id is removed (but see create). Calls
+ * for different ids come from many threads at once, and from several processes: a driver holds no
+ * locks across calls and no state on ids in memory.
+ *
+ * What a driver promises: create() leaves nothing behind when it fails. remove() of an id that has
+ * nothing on disk, or only half of something, succeeds: recovery calls it for whatever list()
+ * yields. No call follows a symbolic link inside a snapshot.
+ *
+ * To write one: copy native/, the plainest, and add it to the table in registry.c.
+ */
+
+#include <varve/engine.h>
+#include <varve/mount.h>
+#include <varve/snapshot.h>
+
+/* One snapshot, as the engine tells a driver of it. parents[0] is the parent, parents[1] that one's
+ * parent, and so on to the root; all of them committed. */
+typedef struct {
+    guint64 id;
+    VarveKind kind;
+    const guint64 *parents;
+    gsize n_parents;
+} VarveDriverSnapshot;
+
+/* What a pool gives the driver that serves it. Lives as long as the instance. */
+typedef struct {
+    const char *name;           /* the pool's, for messages */
+    const char *path;           /* absolute path of the pool's directory: exists, mode 0711 */
+    int dirfd;                  /* the same directory, opened */
+    GHashTable *settings;       /* char* to char*: the driver's own, checked against its table */
+    const gint *cancelled;      /* set: end what you do, undo it, fail with VARVE_ERROR_CANCELLED */
+    VarveProgressFunc progress; /* may be NULL */
+    gpointer progress_data;
+} VarveDriverHost;
+
+typedef enum {
+    VARVE_SETTING_PATH,   /* an absolute path */
+    VARVE_SETTING_SIZE,   /* bytes, with an optional suffix K, M, G or T (powers of 1024) */
+    VARVE_SETTING_BOOL,   /* true or false */
+    VARVE_SETTING_CHOICE, /* one of choices, which are separated by | */
+} VarveSettingType;
+
+typedef struct {
+    const char *name;
+    VarveSettingType type;
+    const char *choices;
+    const char *fallback; /* what holds when it is not given; NULL: nothing, as summary explains */
+    const char *summary;
+} VarveDriverSetting;
+
+typedef enum {
+    /* A snapshot created without parents can be given some at commit, and then shows its own
+     * content on top of theirs. */
+    VARVE_DRIVER_REBASE = 1 << 0,
+} VarveDriverFlags;
+
+typedef gboolean (*VarveDriverListFunc)(guint64 id, gpointer data, GError **error);
+
+typedef struct {
+    const char *name;
+    const char *summary; /* one line, for people */
+    VarveDriverFlags flags;
+    const VarveDriverSetting *settings; /* ended by a NULL name; NULL: none */
+
+    /* Whether pools with these settings can live in the directory, and if not, why. Changes
+     * nothing. settings may be NULL (the defaults). */
+    gboolean (*probe)(const char *path, GHashTable *settings, GError **error);
+
+    /* Opens the pool in host's directory and returns the instance that all other calls get as self.
+     * fresh: the pool is being made, nothing of it exists yet; otherwise what it needs must be
+     * there (VARVE_ERROR_NOT_FOUND, _CORRUPT), though perhaps not mounted since the last boot. On
+     * failure of a fresh one nothing is left behind. */
+    gpointer (*open)(const VarveDriverHost *host, gboolean fresh, GError **error);
+    void (*close)(gpointer self);
+
+    /* Takes the pool's own files away; all its snapshots are gone. The instance is closed next. */
+    gboolean (*destroy)(gpointer self, GError **error);
+
+    /* Makes the snapshot: active ones writable with the parent's content, or empty with a root
+     * directory 0755 of root. A view may need nothing on disk, if mounts() can present the parent
+     * itself. Fails with VARVE_ERROR_ALREADY_EXISTS when the id is taken on disk. A parent may be
+     * removed meanwhile; any error will do then, the engine finds out. */
+    gboolean (*create)(gpointer self, const VarveDriverSnapshot *snapshot, GError **error);
+
+    /* Makes an active snapshot immutable. NULL: nothing to do. Must be cheap: it copies nothing. */
+    gboolean (*commit)(gpointer self, guint64 id, GError **error);
+
+    /* Undoes commit; succeeds on a snapshot that is writable already. NULL exactly if commit is. */
+    gboolean (*reopen)(gpointer self, guint64 id, GError **error);
+
+    /* Returns when everything written to the snapshot before the call is on disk. Calls that wait
+     * at the same time share the work (varve_batch). */
+    gboolean (*sync)(gpointer self, guint64 id, GError **error);
+
+    /* How it is presented: exactly one mount, which is returned. Cheap, and the same each time. */
+    VarveMount *(*mounts)(gpointer self, const VarveDriverSnapshot *snapshot, GError **error);
+
+    /* Disk space in bytes (allocated, not apparent) and inodes of an active or committed snapshot,
+     * less what it has unchanged from its parent. */
+    gboolean (*usage)(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *usage,
+                      GError **error);
+
+    gboolean (*remove)(gpointer self, guint64 id, GError **error);
+
+    /* Calls func for every id that has something on disk, in any order, each at least once. Ends
+     * early when func returns FALSE (its error is passed on). Strange names are left alone. */
+    gboolean (*list)(gpointer self, VarveDriverListFunc func, gpointer data, GError **error);
+} VarveDriver;
+
+/* --- registry (registry.c) ------------------------------------------------------------------ */
+
+/* The built-in drivers, ended by NULL, in the order in which "auto" tries them. */
+const VarveDriver *const *varve_driver_all(void);
+
+/* VARVE_ERROR_NOT_FOUND naming those that there are, VARVE_ERROR_INVALID_ARGUMENT for "". */
+const VarveDriver *varve_driver_find(const char *name, GError **error);
+
+/* The first driver, in order, whose probe of path succeeds. Never fails: native works anywhere. */
+const VarveDriver *varve_driver_auto(const char *path);
+
+/* Settings that every pool has, of whichever driver: path and durability. Ended by a NULL name. */
+const VarveDriverSetting *varve_driver_common_settings(void);
+
+/* Checks settings (may be NULL) against the driver's table and the common one: an unknown name or
+ * an ill-typed value is VARVE_ERROR_INVALID_ARGUMENT, naming it and what is allowed. */
+gboolean varve_driver_check_settings(const VarveDriver *driver, GHashTable *settings,
+                                     GError **error);
+
+/* The value of a setting, or its fallback; settings may be NULL. */
+const char *varve_driver_setting(const VarveDriver *driver, GHashTable *settings, const char *name);
+
+/* "1.5G" style sizes to bytes. */
+gboolean varve_driver_parse_size(const char *text, guint64 *bytes, GError **error);
+
+extern const VarveDriver varve_driver_btrfs;
+extern const VarveDriver varve_driver_overlay;
+extern const VarveDriver varve_driver_native;
+
+#endif
