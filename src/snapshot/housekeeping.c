@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/internal.h"
+#include <string.h>
+
+/*
+ * What nobody waits for.
+ *
+ * The removals table is the queue: whoever holds the housekeeping lock, one thread of one process,
+ * frees what it names, in batches, and strikes that off. A process that cannot get the lock leaves
+ * its removals to the one that has it: that one looks at the table once more after it has let go,
+ * so nothing is missed. A removal is durable before its files go, else a power cut could bring back
+ * a record whose files are gone.
+ *
+ * Removals that fail (a snapshot is still mounted, say) stay in the table, are logged, and are
+ * tried again after a while, at the next start, and by cleanup.
+ */
+
+#define BATCH       64
+#define RETRY_AFTER (10 * G_USEC_PER_SEC)
+
+struct VarveHousekeeper {
+    VarveEngine *engine;
+    GMutex lock;
+    GCond cond;
+    GThread *thread; /* started when there is something to do */
+    gboolean wanted, stopping;
+};
+
+typedef struct {
+    guint64 id;
+    guint32 pool;
+} Removal;
+
+typedef struct {
+    VarveEngine *engine;
+    VarvePool *only;     /* NULL: all pools */
+    GHashTable *skipped; /* ids that failed in this pass */
+    GArray *batch;       /* of Removal */
+    VarveCleanup *result;
+} Pass;
+
+/* --- freeing ---------------------------------------------------------------------------------- */
+
+static gboolean
+take_removal(guint64 id, guint32 pool, gpointer data)
+{
+    Pass *pass = data;
+    Removal removal = {id, pool};
+    if ((pass->only == NULL || pass->only->number == pool) &&
+        !g_hash_table_contains(pass->skipped, &id))
+        g_array_append_val(pass->batch, removal);
+    return pass->batch->len < BATCH;
+}
+
+static gboolean
+take_batch(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Pass *pass = data;
+    g_array_set_size(pass->batch, 0);
+    return varve_record_removals(txn, take_removal, pass, error);
+}
+
+static gboolean
+strike_off(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Pass *pass = data;
+    for (guint i = 0; i < pass->batch->len; i++) {
+        guint64 id = g_array_index(pass->batch, Removal, i).id;
+        if (!g_hash_table_contains(pass->skipped, &id) &&
+            !varve_record_removal_done(txn, id, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static void
+skip(Pass *pass, const Removal *removal, const GError *why)
+{
+    g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, removal->id);
+    g_autofree char *pool = g_strdup_printf("%u", removal->pool);
+    varve_log(VARVE_LOG_WARNING, "cannot free a removed snapshot yet", "pool-number", pool, "id",
+              id, "error", why->message, NULL);
+    g_hash_table_add(pass->skipped, g_memdup2(&removal->id, sizeof(removal->id)));
+    pass->result->failed++;
+}
+
+/* The pool of a removal is gone only if somebody took its directory away too; then so are the
+ * files. */
+static gboolean
+free_files(Pass *pass, const Removal *removal, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    VarvePool *pool = pass->only != NULL
+                          ? pass->only
+                          : varve_engine_get_pool_by_number(pass->engine, removal->pool, &failure);
+    if (pool == NULL) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    guint slot;
+    if (!varve_inflight_begin(pass->engine->inflight, removal->pool, removal->id, &slot))
+        return varve_error_set(error, VARVE_ERROR_BUSY, "somebody is working on it");
+    gboolean ok = pool->driver->remove(pool->self, removal->id, error);
+    varve_inflight_end(pass->engine->inflight, slot);
+    return ok;
+}
+
+/* Frees one batch; *more: whether there was something to free. */
+static gboolean
+free_batch(Pass *pass, gboolean *more, GError **error)
+{
+    VarveStore *store = pass->engine->store;
+    *more = FALSE;
+    if (!varve_store_read(store, take_batch, pass, error))
+        return FALSE;
+    if (pass->batch->len == 0)
+        return TRUE;
+    if (!varve_store_sync(store, error))
+        return FALSE;
+    *more = TRUE;
+    guint64 freed = 0;
+    gboolean cancelled = FALSE;
+    for (guint i = 0; i < pass->batch->len; i++) {
+        g_autoptr(GError) failure = NULL;
+        const Removal *removal = &g_array_index(pass->batch, Removal, i);
+        cancelled = cancelled || g_atomic_int_get(&pass->engine->cancelled);
+        if (cancelled)
+            g_hash_table_add(pass->skipped, g_memdup2(&removal->id, sizeof(removal->id)));
+        else if (free_files(pass, removal, &failure))
+            freed++;
+        else
+            skip(pass, removal, failure);
+    }
+    pass->result->removed += freed;
+    return (freed == 0 || varve_store_write(store, VARVE_STORE_ORDERED, strike_off, pass, error)) &&
+           varve_check_cancelled(&pass->engine->cancelled, error);
+}
+
+/* --- searching -------------------------------------------------------------------------------- */
+
+typedef struct {
+    guint64 id;
+    gboolean known;
+    VarveKind kind;
+} Known;
+
+static gboolean
+look_up(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Known *known = data;
+    g_autoptr(VarveSnapshotRecord) record = NULL;
+    if (!varve_record_get(txn, known->id, &record, error))
+        return FALSE;
+    known->known = record != NULL;
+    known->kind = record != NULL ? (VarveKind)record->kind : VARVE_KIND_UNKNOWN;
+    return TRUE;
+}
+
+/* Sets right what an operation left that was cut short: a snapshot without a record is removed, an
+ * active one whose commit did not get as far as its record is made writable again. Nobody works on
+ * the id. */
+static gboolean
+restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error)
+{
+    Known known = {.id = id};
+    if (!varve_store_read(pool->engine->store, look_up, &known, error))
+        return FALSE;
+    *orphan = !known.known;
+    if (*orphan)
+        return pool->driver->remove(pool->self, id, error);
+    if (known.kind == VARVE_KIND_ACTIVE && pool->driver->reopen != NULL)
+        return pool->driver->reopen(pool->self, id, error);
+    return TRUE;
+}
+
+static void
+log_restore_failure(VarvePool *pool, guint64 id, const GError *error)
+{
+    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, id);
+    varve_log(VARVE_LOG_WARNING, "cannot clear away an unfinished operation yet", "pool",
+              pool->name, "id", text, "error", error->message, NULL);
+}
+
+static gboolean
+collect_id(guint64 id, gpointer data, GError **error)
+{
+    g_array_append_val((GArray *)data, id);
+    return TRUE;
+}
+
+/* Ids that are listed and then neither in flight nor recorded are garbage: whoever was working on
+ * one when it was listed has either published it or undone it by now. */
+static gboolean
+search_pool(VarvePool *pool, VarveCleanup *result, GError **error)
+{
+    VarveInflight *inflight = pool->engine->inflight;
+    g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(guint64));
+    if (!pool->driver->list(pool->self, collect_id, ids, error))
+        return FALSE;
+    for (guint i = 0; i < ids->len; i++) {
+        guint slot;
+        gboolean orphan = FALSE;
+        guint64 id = g_array_index(ids, guint64, i);
+        g_autoptr(GError) failure = NULL;
+        if (!varve_check_cancelled(&pool->engine->cancelled, error))
+            return FALSE;
+        if (!varve_inflight_begin(inflight, pool->number, id, &slot))
+            continue;
+        gboolean ok = restore(pool, id, &orphan, &failure);
+        varve_inflight_end(inflight, slot);
+        if (!ok) {
+            log_restore_failure(pool, id, failure);
+            result->failed++;
+        } else if (orphan) {
+            result->orphans++;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean
+search_all(VarveEngine *engine, VarveCleanup *result, GError **error)
+{
+    g_autoptr(GPtrArray) records = varve_engine_pool_records(engine, error);
+    if (records == NULL)
+        return FALSE;
+    for (guint i = 0; i < records->len; i++) {
+        const VarvePoolRecord *record = g_ptr_array_index(records, i);
+        g_autoptr(GError) failure = NULL;
+        VarvePool *pool = varve_engine_get_pool(engine, record->name, &failure);
+        if (pool == NULL || !search_pool(pool, result, &failure)) {
+            if (g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_CANCELLED)) {
+                g_propagate_error(error, g_steal_pointer(&failure));
+                return FALSE;
+            }
+            varve_log(VARVE_LOG_WARNING, "cannot search a pool", "pool", record->name, "error",
+                      failure->message, NULL);
+            result->failed++;
+        }
+    }
+    return TRUE;
+}
+
+/* --- passes ----------------------------------------------------------------------------------- */
+
+/* Under the housekeeping lock. */
+static gboolean
+run_pass(VarveEngine *engine, VarvePool *only, gboolean search, VarveCleanup *result,
+         GError **error)
+{
+    g_autoptr(GHashTable) skipped =
+        g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    g_autoptr(GArray) batch = g_array_new(FALSE, FALSE, sizeof(Removal));
+    Pass pass = {
+        .engine = engine, .only = only, .skipped = skipped, .batch = batch, .result = result};
+    gboolean more = TRUE;
+    while (more) {
+        if (!free_batch(&pass, &more, error))
+            return FALSE;
+    }
+    if (!search)
+        return TRUE;
+    if (only != NULL)
+        return search_pool(only, result, error);
+    guint64 failed = result->failed;
+    if (!search_all(engine, result, error))
+        return FALSE;
+    if (result->failed == failed)
+        varve_inflight_search_done(engine->inflight);
+    return TRUE;
+}
+
+gboolean
+varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result, GError **error)
+{
+    varve_housekeeper_reap(engine);
+    if (!varve_inflight_lock(engine->inflight, TRUE))
+        return varve_error_set(error, VARVE_ERROR_INTERNAL, "locking failed");
+    gboolean ok = run_pass(engine, pool, TRUE, result, error);
+    varve_inflight_unlock(engine->inflight);
+    return ok;
+}
+
+static gboolean
+have_removal(guint64 id, guint32 pool, gpointer data)
+{
+    ++*(guint64 *)data;
+    return FALSE;
+}
+
+static gboolean
+count_removals(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    *(guint64 *)data = 0;
+    return varve_record_removals(txn, have_removal, data, error);
+}
+
+/* One pass, unless another process does it. TRUE when removals are left that failed. */
+static gboolean
+run_background(VarveEngine *engine)
+{
+    for (;;) {
+        VarveCleanup result = {0};
+        guint64 left = 0;
+        g_autoptr(GError) error = NULL;
+        if (!varve_inflight_lock(engine->inflight, FALSE))
+            return FALSE;
+        gboolean search = varve_inflight_search_due(engine->inflight);
+        gboolean ok = run_pass(engine, NULL, search, &result, &error);
+        varve_inflight_unlock(engine->inflight);
+        if (!ok && !g_error_matches(error, VARVE_ERROR, VARVE_ERROR_CANCELLED))
+            varve_log(VARVE_LOG_WARNING, "freeing removed snapshots failed", "error",
+                      error->message, NULL);
+        if (result.orphans > 0) {
+            g_autofree char *n = g_strdup_printf("%" G_GUINT64_FORMAT, result.orphans);
+            varve_log(VARVE_LOG_INFO, "removed half-made snapshots", "count", n, NULL);
+        }
+        if (!ok || result.failed > 0)
+            return TRUE;
+        /* Somebody may have added one, and failed to get the lock, before it was let go. */
+        if (!varve_store_read(engine->store, count_removals, &left, NULL) || left == 0)
+            return FALSE;
+    }
+}
+
+/* --- the thread ------------------------------------------------------------------------------- */
+
+static gpointer
+keep_house(gpointer data)
+{
+    VarveHousekeeper *keeper = data;
+    VarveEngine *engine = keeper->engine;
+    gboolean failed = FALSE;
+    g_mutex_lock(&keeper->lock);
+    for (;;) {
+        gint64 retry = g_get_monotonic_time() + RETRY_AFTER;
+        while (!keeper->wanted && !keeper->stopping) {
+            if (!failed)
+                g_cond_wait(&keeper->cond, &keeper->lock);
+            else if (!g_cond_wait_until(&keeper->cond, &keeper->lock, retry))
+                keeper->wanted = TRUE;
+        }
+        if (!keeper->wanted || g_atomic_int_get(&engine->cancelled))
+            break;
+        keeper->wanted = FALSE;
+        g_mutex_unlock(&keeper->lock);
+        failed = run_background(engine);
+        g_mutex_lock(&keeper->lock);
+    }
+    g_mutex_unlock(&keeper->lock);
+    return NULL;
+}
+
+static gboolean
+work_is_left(VarveEngine *engine)
+{
+    guint64 left = 0;
+    return varve_inflight_search_due(engine->inflight) ||
+           !varve_store_read(engine->store, count_removals, &left, NULL) || left > 0;
+}
+
+VarveHousekeeper *
+varve_housekeeper_new(VarveEngine *engine)
+{
+    VarveHousekeeper *keeper = g_new0(VarveHousekeeper, 1);
+    keeper->engine = engine;
+    g_mutex_init(&keeper->lock);
+    g_cond_init(&keeper->cond);
+    if ((engine->flags & VARVE_ENGINE_NO_RECOVERY) == 0 && work_is_left(engine))
+        varve_housekeeper_wake(keeper);
+    return keeper;
+}
+
+void
+varve_housekeeper_wake(VarveHousekeeper *keeper)
+{
+    g_mutex_lock(&keeper->lock);
+    if (keeper->thread == NULL)
+        keeper->thread = g_thread_new("varve-keeper", keep_house, keeper);
+    keeper->wanted = TRUE;
+    g_cond_signal(&keeper->cond);
+    g_mutex_unlock(&keeper->lock);
+}
+
+void
+varve_housekeeper_free(VarveHousekeeper *keeper)
+{
+    if (keeper == NULL)
+        return;
+    g_mutex_lock(&keeper->lock);
+    keeper->stopping = TRUE;
+    g_cond_signal(&keeper->cond);
+    g_mutex_unlock(&keeper->lock);
+    g_clear_pointer(&keeper->thread, g_thread_join);
+    g_mutex_clear(&keeper->lock);
+    g_cond_clear(&keeper->cond);
+    g_free(keeper);
+}
+
+/* --- dead processes --------------------------------------------------------------------------- */
+
+static void
+reap_one(guint32 number, guint64 id, gpointer data)
+{
+    VarveEngine *engine = data;
+    gboolean orphan;
+    g_autoptr(GError) error = NULL;
+    VarvePool *pool = varve_engine_get_pool_by_number(engine, number, &error);
+    if (pool == NULL) {
+        if (!g_error_matches(error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND))
+            varve_inflight_request_search(engine->inflight);
+    } else if (!restore(pool, id, &orphan, &error)) {
+        log_restore_failure(pool, id, error);
+        varve_inflight_request_search(engine->inflight);
+    }
+}
+
+void
+varve_housekeeper_reap(VarveEngine *engine)
+{
+    varve_inflight_reap(engine->inflight, reap_one, engine);
+}

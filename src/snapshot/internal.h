@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_SNAPSHOT_INTERNAL_H
+#define VARVE_SNAPSHOT_INTERNAL_H
+
+/*
+ * The engine from inside. Who does what:
+ *
+ *     engine.c        a root: open, close, information
+ *     pool.c          pools: make, open, list, take away
+ *     lifecycle.c     the operations that change snapshots, and their rules
+ *     query.c         the operations that look
+ *     housekeeping.c  what nobody waits for: freeing, recovery, search for garbage
+ *     labels.c, filter.c, lineage.c   small parts of the above
+ *
+ * File system first, record last. An operation takes a fresh id, says in the in-flight table that
+ * it works on it, does its file system work without any lock, and publishes in one short
+ * transaction that checks every rule again. A crash before that leaves an id on disk that no record
+ * names: garbage, known by the in-flight table of the dead process or, after a reboot, found by a
+ * search. A removal is the mirror image: the record goes first and the id is noted in the removals
+ * table in the same transaction; housekeeping frees its files and strikes it off. So no record ever
+ * names something that is not whole, and nothing stays on disk that neither a record, nor the
+ * removals table, nor a living process names.
+ */
+
+#include "driver/driver.h"
+#include "store/inflight.h"
+#include "store/records.h"
+#include "store/store.h"
+#include <varve/log.h>
+
+typedef struct VarveHousekeeper VarveHousekeeper;
+
+struct VarveEngine {
+    char *root;
+    int rootfd, poolsfd;
+    VarveEngineFlags flags;
+    VarveStore *store;
+    VarveInflight *inflight;
+    gint cancelled;
+    VarveProgressFunc progress;
+    gpointer progress_data;
+
+    GMutex pools_lock;  /* guards pools and retired, and is held while a pool is opened */
+    GHashTable *pools;  /* name -> VarvePool*, those that are open */
+    GPtrArray *retired; /* removed ones that a caller may still hold */
+    VarveHousekeeper *housekeeper;
+};
+
+struct VarvePool {
+    VarveEngine *engine;
+    char *name;
+    guint32 number;
+    char *path;
+    GHashTable *settings;
+    gboolean relaxed; /* durability=relaxed: commit does not wait for data or records */
+    const VarveDriver *driver;
+    VarveDriverHost host;
+    gpointer self; /* the driver's instance */
+};
+
+/* --- pool.c -------------------------------------------------------------------------------- */
+
+/* The open pool of a number; NULL with the error set when there is none or it cannot be opened. */
+VarvePool *varve_engine_get_pool_by_number(VarveEngine *engine, guint32 number, GError **error);
+
+/* All pools' records: GPtrArray of VarvePoolRecord*. */
+GPtrArray *varve_engine_pool_records(VarveEngine *engine, GError **error);
+
+void varve_pool_free(VarvePool *pool);
+
+/* How changes to a pool's records are written. */
+VarveStoreSync varve_pool_sync_mode(VarvePool *pool);
+
+/* --- lineage.c ----------------------------------------------------------------------------- */
+
+/* A driver's view of a snapshot, with its parents' ids. */
+typedef struct {
+    VarveDriverSnapshot snapshot;
+    GArray *parents;
+} VarveLineage;
+
+void varve_lineage_clear(VarveLineage *lineage);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveLineage, varve_lineage_clear)
+
+/* Fills in the snapshot id of that kind on parent (0: none). */
+gboolean varve_lineage_load(VarveStoreTxn *txn, guint64 id, VarveKind kind, guint64 parent,
+                            VarveLineage *lineage, GError **error);
+
+/* Finds a snapshot by key or name; VARVE_ERROR_NOT_FOUND, naming it, when there is none. */
+gboolean varve_lookup(VarveStoreTxn *txn, VarvePool *pool, const char *key, guint64 *id,
+                      VarveSnapshotRecord **record, GError **error);
+
+/* A key as it is shown in a message: control characters escaped, long ones cut. */
+char *varve_key_display(const char *key);
+
+/* Prefixes the error with "DOING 'KEY' in pool 'POOL': ". Returns FALSE. */
+gboolean varve_prefix_operation(GError **error, const char *doing, VarvePool *pool,
+                                const char *key);
+
+/* --- labels.c ------------------------------------------------------------------------------ */
+
+/* SPEC rows S7, S8. */
+gboolean varve_check_key(const char *what, const char *key, GError **error);
+gboolean varve_check_labels(GHashTable *labels, GError **error);
+
+/* Labels as the record holds them: sorted, without those whose value is empty. The strings stay
+ * those of the table; free the array with varve_labels_free. */
+typedef struct {
+    Varve__Store__Pair *pairs;
+    Varve__Store__Pair **pointers;
+    gsize n;
+} VarveLabels;
+
+void varve_labels_pack(GHashTable *table, VarveLabels *labels);
+void varve_labels_clear(VarveLabels *labels);
+GHashTable *varve_labels_unpack(Varve__Store__Pair *const *pairs, gsize n);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveLabels, varve_labels_clear)
+
+/* --- filter.c ------------------------------------------------------------------------------ */
+
+typedef struct VarveFilter VarveFilter;
+
+/* containerd's filter syntax; NULL or empty filters match everything.
+ * VARVE_ERROR_INVALID_ARGUMENT tells where a filter is wrong. */
+VarveFilter *varve_filter_new(const char *const *filters, GError **error);
+void varve_filter_free(VarveFilter *filter);
+gboolean varve_filter_match(const VarveFilter *filter, const VarveSnapshotInfo *info);
+
+/* The value that the field ("name" or "parent") must equal for any match, or NULL. */
+const char *varve_filter_required(const VarveFilter *filter, const char *field);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveFilter, varve_filter_free)
+
+/* --- query.c ------------------------------------------------------------------------------- */
+
+VarveSnapshotInfo *varve_snapshot_info_new(const VarveSnapshotRecord *record, const char *parent);
+
+/* The name of the snapshot id, "" for 0. */
+gboolean varve_record_name(VarveStoreTxn *txn, guint64 id, char **name, GError **error);
+
+/* --- housekeeping.c ------------------------------------------------------------------------ */
+
+VarveHousekeeper *varve_housekeeper_new(VarveEngine *engine);
+
+/* Waits until what this process removed is freed, unless the engine is cancelled. */
+void varve_housekeeper_free(VarveHousekeeper *keeper);
+
+/* There is something to free. */
+void varve_housekeeper_wake(VarveHousekeeper *keeper);
+
+/* Undoes what dead processes were in the middle of. */
+void varve_housekeeper_reap(VarveEngine *engine);
+
+/* Does everything now; pool NULL: in all of them. */
+gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result,
+                               GError **error);
+
+#endif
