@@ -142,8 +142,14 @@ typedef struct {
     GArray *settings; /* of VarveSettingInfo: those of this driver and those of every pool */
 } VarveDriverInfo;
 
-/* The drivers of this build: GPtrArray of VarveDriverInfo*, which frees its elements. */
+/* The drivers of this build: GPtrArray of VarveDriverInfo*, which frees its elements. engine NULL:
+ * without looking whether they work (problem is NULL). */
 VARVE_PUBLIC GPtrArray *varve_engine_list_drivers(VarveEngine *engine);
+
+/* Checks what a pool is to be told against the driver's table, with the errors of
+ * varve_engine_create_pool(), and touches nothing. driver NULL or "auto": whether any driver takes
+ * these settings. */
+VARVE_PUBLIC gboolean varve_driver_check(const char *driver, GHashTable *settings, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveEngine, varve_engine_close)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePoolInfo, varve_pool_info_free)

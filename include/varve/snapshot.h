@@ -118,7 +118,8 @@ typedef gboolean (*VarveWalkFunc)(const VarveSnapshotInfo *info, gpointer data, 
  *     name==web            parent==base          kind==active       parent!=""
  *     labels."a/b"==c      labels.x (present)    name~=^web         two,conditions
  *
- * The order is that of the names (those over 400 bytes: by their first 400). Each record is whole;
+ * The order is that of the names (those over 400 bytes: by their first 400), or of creation when a
+ * filter asks for one parent. Each record is whole;
  * a walk that runs beside writers may or may not see what they change meanwhile. */
 VARVE_PUBLIC gboolean varve_snapshot_walk(VarvePool *pool, const char *const *filters,
                                           VarveWalkFunc func, gpointer data, GError **error);

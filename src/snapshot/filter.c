@@ -14,7 +14,8 @@
  *     quoted    := a Go string literal in "..."; for ~= also in /.../ or |...|
  *
  * All selectors of a filter must match, and one of the filters. A selector without an operator asks
- * whether the field is there. A field that is not there matches no == and no ~=, but every !=.
+ * whether the field is there. A field that is not there matches no == and no ~=, and != as if it were
+ * empty.
  */
 
 typedef enum { OP_PRESENT, OP_EQUAL, OP_NOT_EQUAL, OP_MATCHES } Operator;
@@ -307,7 +308,7 @@ selector_match(const Selector *selector, const VarveSnapshotInfo *info)
     case OP_EQUAL:
         return value != NULL && g_str_equal(value, selector->value);
     case OP_NOT_EQUAL:
-        return value == NULL || !g_str_equal(value, selector->value);
+        return !g_str_equal(value != NULL ? value : "", selector->value);
     case OP_MATCHES:
         return value != NULL && g_regex_match(selector->regex, value, 0, NULL);
     }

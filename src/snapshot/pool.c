@@ -365,6 +365,21 @@ establish(VarvePool *pool, GError **error)
     return FALSE;
 }
 
+/* The path, or what there is of it: a driver is asked about it before anything is made. */
+static char *
+nearest_existing(const char *path)
+{
+    char *existing = g_strdup(path);
+    while (!g_file_test(existing, G_FILE_TEST_IS_DIR)) {
+        char *parent = g_path_get_dirname(existing);
+        g_free(existing);
+        existing = parent;
+        if (g_str_equal(existing, "/") || g_str_equal(existing, "."))
+            break;
+    }
+    return existing;
+}
+
 static gboolean
 create_pool(VarveEngine *engine, const char *name, const char *driver_name, GHashTable *settings,
             GError **error)
@@ -375,7 +390,8 @@ create_pool(VarveEngine *engine, const char *name, const char *driver_name, GHas
     if (lock < 0 || !check_untaken(engine, name, error))
         return FALSE;
 
-    g_autofree char *path = pool_path(engine, name, settings);
+    g_autofree char *wanted = pool_path(engine, name, settings);
+    g_autofree char *path = nearest_existing(wanted);
     gboolean pick = driver_name == NULL || g_str_equal(driver_name, "auto");
     const VarveDriver *driver =
         pick ? varve_driver_auto(path) : varve_driver_find(driver_name, error);

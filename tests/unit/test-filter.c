@@ -39,6 +39,7 @@ test_match(void)
         {"labels.\"a/b\".c==\"x y\"", TRUE},
         {"labels.absent", FALSE},
         {"labels.absent!=1", TRUE},
+        {"labels.absent!=\"\"", FALSE},
         {"labels.plain,kind==active", TRUE},
         {"labels.plain,kind==view", FALSE},
         {"name == web", TRUE},

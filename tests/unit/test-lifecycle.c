@@ -224,7 +224,7 @@ test_walk(Fixture *f, gconstpointer data)
                     *one = list(f, "name==b"), *wrong = list(f, "name==b,kind==active"),
                     *roots = list(f, "parent==\"\"");
     g_assert_cmpstr(all, ==, "b base c ");
-    g_assert_cmpstr(of_base, ==, "b c ");
+    g_assert_cmpstr(of_base, ==, "c b ");
     g_assert_cmpstr(views, ==, "b ");
     g_assert_cmpstr(none, ==, "");
     g_assert_cmpstr(one, ==, "b ");
