@@ -40,7 +40,8 @@ gboolean varve_tree_usage_beyond(int dirfd, const char *name, int basefd, gint64
 gboolean varve_tree_copy(int srcfd, const char *srcname, int dstfd, const char *dstname,
                          const VarveTreeWatch *watch, GError **error);
 
-/* Copies owner, mode, xattrs and times of the directory src to dst. */
+/* Copies owner, mode, xattrs and times of the directory src to dst. Overlayfs's own xattrs stay
+ * behind: they speak of the place that the directory has in a mount. */
 gboolean varve_tree_copy_attributes(int srcfd, int dstfd, GError **error);
 
 #endif

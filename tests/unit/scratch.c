@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "scratch.h"
+#include <glib/gstdio.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+void
+scratch_init(void)
+{
+    if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
+        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+}
+
+gboolean
+scratch_need_root(void)
+{
+    if (geteuid() == 0)
+        return TRUE;
+    g_test_skip("needs root");
+    return FALSE;
+}
+
+static gboolean
+run(const char *const *argv)
+{
+    g_autofree char *text = NULL, *command = g_strjoinv(" ", (char **)argv);
+    g_autoptr(GError) error = NULL;
+    int status;
+    if (g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL,
+                     NULL, NULL, NULL, &text, &status, &error) &&
+        g_spawn_check_wait_status(status, &error))
+        return TRUE;
+    g_autofree char *reason = g_strdup_printf("%s: %s %s", command, error->message, text);
+    g_test_skip(reason);
+    return FALSE;
+}
+
+/* The image loses its name at once and lives as long as its loop device, which mount(8) has freed
+ * together with the mount. */
+static gboolean
+mount_image(const char *type, const char *target, guint64 size)
+{
+    g_autofree char *image = g_strdup(g_access("/dev/shm", W_OK) == 0 ? "/dev/shm/varve-test-XXXXXX"
+                                                                      : "/tmp/varve-test-XXXXXX");
+    varve_autofd fd = g_mkstemp(image);
+    g_assert_no_errno(fd);
+    g_assert_no_errno(ftruncate(fd, (off_t)size));
+
+    g_autofree char *mkfs = g_strconcat("mkfs.", type, NULL);
+    const char *blocks = g_str_equal(type, "xfs") ? "size=4096" : "4096";
+    const char *const make[] = {mkfs, "-q", "-b", blocks, image, NULL};
+    const char *const mount[] = {"mount", "-t", type, "-o", "loop", image, target, NULL};
+    gboolean ok = run(make) && run(mount);
+    g_assert_no_errno(g_unlink(image));
+    return ok;
+}
+
+static gboolean
+mount_tmpfs(const char *target, guint64 size)
+{
+    g_autofree char *options = g_strdup_printf("size=%" G_GUINT64_FORMAT, size);
+    g_assert_no_errno(mount("tmpfs", target, "tmpfs", 0, options));
+    return TRUE;
+}
+
+static gboolean
+mount_type(const char *type, const char *target, guint64 size)
+{
+    if (!scratch_need_root())
+        return FALSE;
+    return g_str_equal(type, "tmpfs") ? mount_tmpfs(target, size) : mount_image(type, target, size);
+}
+
+Scratch *
+scratch_new(const char *type, guint64 size)
+{
+    g_autoptr(Scratch) scratch = g_new0(Scratch, 1);
+    scratch->fd = -1;
+    scratch->path = g_dir_make_tmp("varve-test-XXXXXX", NULL);
+    g_assert_nonnull(scratch->path);
+    if (type != NULL && !mount_type(type, scratch->path, size))
+        return NULL;
+    scratch->mounted = type != NULL;
+
+    /* What mkfs makes would be in the way of comparisons. */
+    g_autofree char *lost = g_build_filename(scratch->path, "lost+found", NULL);
+    (void)g_rmdir(lost);
+    scratch->fd = varve_fd_open_dir(AT_FDCWD, scratch->path, NULL);
+    g_assert_no_errno(scratch->fd);
+    return g_steal_pointer(&scratch);
+}
+
+void
+scratch_free(Scratch *scratch)
+{
+    if (scratch == NULL)
+        return;
+    varve_fd_clear(&scratch->fd);
+    if (scratch->mounted)
+        g_assert_no_errno(umount2(scratch->path, 0));
+    g_assert_no_errno(g_rmdir(scratch->path));
+    g_free(scratch->path);
+    g_free(scratch);
+}
