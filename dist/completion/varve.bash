@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for varve(1): nouns, verbs, options, and the pools and snapshots that there are.
+#
+# Names are any bytes. They are read NUL-separated, never expanded by the shell, and quoted when
+# they are offered; names that hold a control character are not offered.
+
+_varve_pool_verbs="create ls inspect rm drivers"
+_varve_snapshot_verbs="prepare view commit mounts mount umount stat ls tree usage label rm"
+_varve_system_verbs="info cleanup"
+
+# Offers those of the words given that begin with what was typed.
+_varve_words() {
+    local word
+    for word; do
+        [[ $word == "$cur"* ]] && COMPREPLY+=("$word ")
+    done
+}
+
+# Offers the names that a command of varve prints. Readline takes a name's part before the last ":"
+# or "=" for words of their own, so that is left out of the answer.
+_varve_names() {
+    local name skip=""
+    [[ $COMP_WORDBREAKS == *:* && $cur == *:* ]] && skip=${cur%"${cur##*:}"}
+    while IFS= read -r -d '' name; do
+        [[ $name == "$cur"* && $name != *[[:cntrl:]]* ]] || continue
+        name=${name#"$skip"}
+        COMPREPLY+=("$(printf '%q' "$name") ")
+    done < <("${varve[@]}" "$@" -0 2>/dev/null)
+}
+
+_varve_directories() {
+    local name
+    while IFS= read -r name; do
+        COMPREPLY+=("$(printf '%q' "$name")/")
+    done < <(compgen -d -- "$cur")
+}
+
+# What may stand at this place, by noun, verb and the number of arguments before it.
+_varve_arguments() {
+    case "$noun $verb $count" in
+    "  0") _varve_words pool snapshot system help ;;
+    "pool  0") _varve_words $_varve_pool_verbs ;;
+    "snapshot  0") _varve_words $_varve_snapshot_verbs ;;
+    "system  0") _varve_words $_varve_system_verbs ;;
+    "pool inspect 0" | "pool rm 0") _varve_names pool ls ;;
+    "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
+    "snapshot commit 1") _varve_names snapshot ls kind==active ;;
+    "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
+    "snapshot stat 0" | "snapshot label 0") _varve_names snapshot ls ;;
+    "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
+    "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
+    esac
+}
+
+_varve_options() {
+    local options="--root --pool --json --help"
+    case "$noun $verb" in
+    " ") options+=" --version" ;;
+    "pool create") options+=" --driver --set" ;;
+    "pool ls") options+=" --quiet --null" ;;
+    "snapshot prepare" | "snapshot view") options+=" --label --mount" ;;
+    "snapshot commit") options+=" --label --parent" ;;
+    "snapshot ls") options+=" --full --quiet --null" ;;
+    "snapshot tree") options+=" --full --usage" ;;
+    "snapshot usage") options+=" --full" ;;
+    esac
+    _varve_words $options
+}
+
+# The values of the option before the cursor; fails when it takes none.
+_varve_values() {
+    case $previous in
+    --root | --mount | -m) _varve_directories ;;
+    --pool) _varve_names pool ls ;;
+    --driver) _varve_words auto overlay btrfs native ;;
+    --set) COMPREPLY=() ;;
+    --label | -l) COMPREPLY=() ;;
+    --parent | -p) _varve_names snapshot ls kind==committed ;;
+    *) return 1 ;;
+    esac
+}
+
+_varve() {
+    # COMP_WORDS is split at ":" and "=", which names may hold: the line is read again at blanks.
+    local line=${COMP_LINE:0:COMP_POINT} words word previous="" cur=""
+    local noun="" verb="" count=0
+    local -a varve=("${COMP_WORDS[0]}")
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] || {
+        cur=${words[-1]}
+        unset 'words[-1]'
+    }
+    for word in "${words[@]:1}"; do
+        case $previous in
+        --root | --pool) varve+=("$previous" "$word") ;;
+        --driver | --set | --mount | -m | --label | -l | --parent | -p) ;;
+        *)
+            case $word in
+            --root=* | --pool=*) varve+=("$word") ;;
+            -*) ;;
+            *)
+                if [[ -z $noun && $word == help ]]; then
+                    :
+                elif [[ -z $noun ]]; then
+                    noun=$word
+                elif [[ -z $verb ]]; then
+                    verb=$word
+                else
+                    ((++count))
+                fi
+                ;;
+            esac
+            previous=$word
+            continue
+            ;;
+        esac
+        previous=""
+    done
+
+    COMPREPLY=()
+    _varve_values && return
+    if [[ $cur == -* ]]; then
+        _varve_options
+    else
+        _varve_arguments
+    fi
+}
+
+complete -o nospace -F _varve varve

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/snapshot.h"
+#include "cli/names.h"
+#include <string.h>
+
+struct CliSnapshotOptions cli_snapshot_options;
+#define option cli_snapshot_options
+
+static gboolean
+add_label(const char *name, const char *value, gpointer data, GError **error)
+{
+    return cli_add_pair(&option.labels, name, value, error);
+}
+
+/* --- making -------------------------------------------------------------------------------- */
+
+/* What was made is mounted where it is wished, or told how. Where it cannot be mounted, nothing was
+ * made. */
+static gboolean
+present(const Cli *cli, const char *key, const VarveMount *mount, GError **error)
+{
+    if (option.mount != NULL && !varve_mount_attach(mount, option.mount, error)) {
+        g_autoptr(GError) failure = NULL;
+        if (!varve_snapshot_remove(cli->pool, key, &failure))
+            varve_log(VARVE_LOG_WARNING, "the snapshot that could not be mounted was left behind",
+                      "error", failure->message, NULL);
+        return FALSE;
+    }
+    if (option.mount == NULL || cli->json)
+        cli_print_mount(cli, mount);
+    return TRUE;
+}
+
+static gboolean
+prepare(const Cli *cli, char **args, GError **error)
+{
+    g_autoptr(VarveMount) mount = NULL;
+    return varve_snapshot_prepare(cli->pool, args[0], args[1], option.labels, &mount, error) &&
+           present(cli, args[0], mount, error);
+}
+
+static gboolean
+view(const Cli *cli, char **args, GError **error)
+{
+    g_autoptr(VarveMount) mount = NULL;
+    return varve_snapshot_view(cli->pool, args[0], args[1], option.labels, &mount, error) &&
+           present(cli, args[0], mount, error);
+}
+
+static gboolean
+commit(const Cli *cli, char **args, GError **error)
+{
+    return varve_snapshot_commit(cli->pool, args[0], args[1], option.parent, option.labels, error);
+}
+
+/* --- labels -------------------------------------------------------------------------------- */
+
+/* One change, "KEY=VALUE" or "KEY-", to the update's field and, when it sets one, label. */
+static gboolean
+read_change(const char *change, GHashTable *labels, GPtrArray *fields, GError **error)
+{
+    const char *equals = strchr(change, '=');
+    const char *end = equals != NULL ? equals : change + strlen(change) - 1;
+    if (end <= change || (equals == NULL && *end != '-'))
+        return cli_usage_error(error, "'%s' is neither KEY=VALUE nor KEY-", change);
+    g_autofree char *key = g_strndup(change, (gsize)(end - change));
+    g_ptr_array_add(fields, g_strconcat("labels.", key, NULL));
+    if (equals != NULL)
+        g_hash_table_replace(labels, g_steal_pointer(&key), g_strdup(equals + 1));
+    else
+        g_hash_table_remove(labels, key);
+    return TRUE;
+}
+
+static gboolean
+label(const Cli *cli, char **args, GError **error)
+{
+    g_autoptr(GHashTable) labels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GPtrArray) fields = g_ptr_array_new_with_free_func(g_free);
+    for (char **change = args + 1; *change != NULL; change++)
+        if (!read_change(*change, labels, fields, error))
+            return FALSE;
+    g_ptr_array_add(fields, NULL);
+
+    g_autoptr(VarveSnapshotInfo) info = NULL;
+    if (!varve_snapshot_update(cli->pool, args[0], labels, (const char *const *)fields->pdata,
+                               &info, error))
+        return FALSE;
+    cli_print_snapshot(cli, info);
+    return TRUE;
+}
+
+/* --- removing ------------------------------------------------------------------------------ */
+
+/* One that cannot be removed does not spare the others; each failure is told, and the last one is
+ * the command's. */
+static gboolean
+rm(const Cli *cli, char **args, GError **error)
+{
+    g_autoptr(GError) last = NULL;
+    for (; *args != NULL && !g_error_matches(last, VARVE_ERROR, VARVE_ERROR_CANCELLED); args++) {
+        g_autoptr(GError) failure = NULL;
+        if (varve_snapshot_remove(cli->pool, *args, &failure))
+            continue;
+        if (last != NULL)
+            cli_report_error(last, NULL, cli->json);
+        g_clear_error(&last);
+        last = g_steal_pointer(&failure);
+    }
+    if (last == NULL)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&last));
+    return FALSE;
+}
+
+/* --- the table ----------------------------------------------------------------------------- */
+
+static const GOptionEntry make_options[] = {
+    {"label", 'l', G_OPTION_FLAG_FILENAME, G_OPTION_ARG_CALLBACK, (gpointer)add_label,
+     "a label; may be repeated", "KEY=VALUE"},
+    {"mount", 'm', 0, G_OPTION_ARG_FILENAME, &option.mount, "mount it there, on a directory",
+     "DIR"},
+    {NULL},
+};
+
+static const GOptionEntry commit_options[] = {
+    {"label", 'l', G_OPTION_FLAG_FILENAME, G_OPTION_ARG_CALLBACK, (gpointer)add_label,
+     "a label; may be repeated", "KEY=VALUE"},
+    {"parent", 'p', 0, G_OPTION_ARG_FILENAME, &option.parent,
+     "rebase what was prepared on nothing onto this", "PARENT"},
+    {NULL},
+};
+
+static const GOptionEntry show_options[] = {
+    {"full", 0, 0, G_OPTION_ARG_NONE, &option.full, "print whole names, and times instead of ages",
+     NULL},
+    {NULL},
+};
+
+static const GOptionEntry tree_options[] = {
+    {"full", 0, 0, G_OPTION_ARG_NONE, &option.full, "print whole names, and times instead of ages",
+     NULL},
+    {"usage", 'u', 0, G_OPTION_ARG_NONE, &option.usage,
+     "also print what each takes of its own, which may have to be counted", NULL},
+    {NULL},
+};
+
+#define SEE_TREE   "'varve snapshot tree' shows what stands on what"
+#define SEE_LS     "'varve snapshot ls' lists what there is"
+#define SEE_ACTIVE "'varve snapshot ls kind==active' lists what can be committed"
+#define MAKE_VIEW  "'varve snapshot view KEY NAME' makes a view of it, which can be mounted"
+
+static const CliVerb verbs[] = {
+    {
+        .name = "prepare",
+        .synopsis = "KEY [PARENT] [--label KEY=VALUE]... [--mount DIR]",
+        .summary = "Make a writable snapshot, empty or on a committed one",
+        .about =
+            "Prints the mount(8) command that presents it, less the directory to mount it on;\n"
+            "--mount mounts it at once. If it cannot be mounted it is not made.",
+        .example = "varve snapshot prepare fill-1 --mount /mnt\n"
+                   "varve snapshot prepare web base --label owner=ada\n"
+                   "$(varve snapshot prepare job base) /mnt\n",
+        .min_args = 1,
+        .max_args = 2,
+        .options = make_options,
+        .needs = CLI_NEEDS_POOL,
+        .run = prepare,
+    },
+    {
+        .name = "view",
+        .synopsis = "KEY PARENT [--label KEY=VALUE]... [--mount DIR]",
+        .summary = "Make a read-only snapshot of a committed one",
+        .about =
+            "Prints the mount(8) command that presents it, less the directory to mount it on;\n"
+            "--mount mounts it at once. A view can never be committed.",
+        .example = "varve snapshot view look base --mount /mnt\n",
+        .min_args = 2,
+        .max_args = 2,
+        .options = make_options,
+        .needs = CLI_NEEDS_POOL,
+        .run = view,
+    },
+    {
+        .name = "commit",
+        .synopsis = "NAME KEY [--parent PARENT] [--label KEY=VALUE]...",
+        .summary = "Turn the active snapshot KEY into the committed snapshot NAME",
+        .about =
+            "From then on it is immutable and can be a parent, and KEY is free again. When the\n"
+            "command ends, the content is on disk (unless the pool has durability=relaxed). It\n"
+            "has the labels given here and no others. When it fails, KEY stays as it was.",
+        .example = "varve snapshot commit base fill-1\n"
+                   "varve snapshot commit layer-2 fill-2 --parent base --label origin=debian\n",
+        .min_args = 2,
+        .max_args = 2,
+        .options = commit_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint =
+            {[VARVE_ERROR_NOT_FOUND] = SEE_ACTIVE, [VARVE_ERROR_FAILED_PRECONDITION] = SEE_ACTIVE},
+        .run = commit,
+    },
+    {
+        .name = "mounts",
+        .synopsis = "KEY",
+        .summary = "Print how an active snapshot or a view is mounted",
+        .about =
+            "As a mount(8) command line, to which the directory is to be added, or with --json\n"
+            "as an array of objects with type, source and options.",
+        .example = "$(varve snapshot mounts web) /mnt\n",
+        .min_args = 1,
+        .max_args = 1,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS, [VARVE_ERROR_FAILED_PRECONDITION] = MAKE_VIEW},
+        .run = cli_snapshot_mounts,
+    },
+    {
+        .name = "mount",
+        .synopsis = "KEY DIR",
+        .summary = "Mount an active snapshot or a view on a directory",
+        .about = "It stays mounted until 'varve snapshot umount DIR' or umount(8).",
+        .example = "varve snapshot mount web /mnt\n",
+        .min_args = 2,
+        .max_args = 2,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_FAILED_PRECONDITION] = MAKE_VIEW},
+        .run = cli_snapshot_mount,
+    },
+    {
+        .name = "umount",
+        .synopsis = "DIR",
+        .summary = "Unmount what is mounted on a directory",
+        .example = "varve snapshot umount /mnt\n",
+        .min_args = 1,
+        .max_args = 1,
+        .needs = CLI_NEEDS_NOTHING,
+        .hint = {[VARVE_ERROR_BUSY] = "'fuser -vm DIR' shows who uses it"},
+        .run = cli_snapshot_umount,
+    },
+    {
+        .name = "stat",
+        .synopsis = "KEY",
+        .summary = "Show one snapshot with its labels",
+        .example = "varve snapshot stat web\n",
+        .min_args = 1,
+        .max_args = 1,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_stat,
+    },
+    {
+        .name = "ls",
+        .synopsis = "[FILTER]... [--full] [-q [-0]]",
+        .summary = "List snapshots, all or those that match a filter",
+        .about =
+            "A filter compares name, parent, kind or labels.\"KEY\" with ==, != or ~= (a regular\n"
+            "expression), or names a label that must be there; conditions joined by a comma must\n"
+            "all hold. Several filters list what matches any of them.",
+        .example = "varve snapshot ls kind==active,parent==base\n"
+                   "varve snapshot ls 'labels.\"owner\"==ada' 'name~=^web'\n"
+                   "varve snapshot ls -0 kind==view | xargs -0r varve snapshot rm --\n",
+        .max_args = CLI_ANY_ARGS,
+        .options = show_options,
+        .lists_names = TRUE,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_INVALID_ARGUMENT] = "'varve snapshot ls --help' shows some filters"},
+        .run = cli_snapshot_ls,
+    },
+    {
+        .name = "tree",
+        .synopsis = "[--full] [--usage]",
+        .summary = "Draw which snapshot stands on which",
+        .about =
+            "A rail is a lineage: each snapshot on it stands on the one above it on the same\n"
+            "rail, and so does what branches off below that one. A filled circle is a committed\n"
+            "snapshot, an open one an active one, a diamond a view.",
+        .example = "varve snapshot tree --usage\n",
+        .options = tree_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .run = cli_snapshot_tree,
+    },
+    {
+        .name = "usage",
+        .synopsis = "[KEY]... [--full]",
+        .summary = "Show the bytes and inodes that snapshots take, without their parents",
+        .about =
+            "Of all snapshots when none is named. A committed one's files are counted once, and\n"
+            "the result kept; an active one's every time.",
+        .example = "varve snapshot usage web\n",
+        .max_args = CLI_ANY_ARGS,
+        .options = show_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_usage,
+    },
+    {
+        .name = "label",
+        .synopsis = "KEY LABEL=VALUE... LABEL-...",
+        .summary = "Set labels (LABEL=VALUE) and remove some (LABEL-)",
+        .about = "All changes are made at once or none is, and the result is shown.",
+        .example = "varve snapshot label web owner=ada draft-\n",
+        .min_args = 2,
+        .max_args = CLI_ANY_ARGS,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = label,
+    },
+    {
+        .name = "rm",
+        .synopsis = "KEY...",
+        .summary = "Remove snapshots on which nothing stands",
+        .about =
+            "Children before their parents. The key is free at once; the command ends when the\n"
+            "space is free as well.",
+        .example = "varve snapshot rm web\n",
+        .min_args = 1,
+        .max_args = CLI_ANY_ARGS,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS, [VARVE_ERROR_FAILED_PRECONDITION] = SEE_TREE},
+        .run = rm,
+    },
+    {NULL},
+};
+
+const CliNoun cli_snapshot_noun = {
+    .name = "snapshot",
+    .summary = "Snapshots: file system states with at most one parent",
+    .about =
+        "An active snapshot (prepare) is writable. A committed one (commit) is immutable, and\n"
+        "the only kind that can be a parent. A view (view) is read-only and never committed.\n"
+        "KEY names an active one or a view, NAME and PARENT a committed one; both are any bytes\n"
+        "but NUL, at most 4096 of them.",
+    .verbs = verbs,
+};
