@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/config.h"
+#include <string.h>
+
+#define MAX_WORKERS 1024
+
+/* --- the settings of [varved] --------------------------------------------------------------- */
+
+static gboolean
+parse_path(const char *value, gpointer field, GError **error)
+{
+    if (!g_path_is_absolute(value)) {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "'%s' is not an absolute path", value);
+        return FALSE;
+    }
+    g_free(*(char **)field);
+    *(char **)field = g_strdup(value);
+    return TRUE;
+}
+
+/* Empty is none. Whether there is such a pool or group shows when it is needed. */
+static gboolean
+parse_name(const char *value, gpointer field, GError **error)
+{
+    g_free(*(char **)field);
+    *(char **)field = *value == '\0' ? NULL : g_strdup(value);
+    return TRUE;
+}
+
+static gboolean
+parse_level(const char *value, gpointer field, GError **error)
+{
+    return varve_log_level_parse(value, field, error);
+}
+
+static gboolean
+parse_workers(const char *value, gpointer field, GError **error)
+{
+    guint64 number = 0;
+    if (!g_ascii_string_to_unsigned(value, 10, 1, MAX_WORKERS, &number, NULL)) {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "'%s' is not a number from 1 to %d", value, MAX_WORKERS);
+        return FALSE;
+    }
+    *(guint *)field = (guint)number;
+    return TRUE;
+}
+
+/* The one table of them: the parser, the defaults and `varved --help-config` all come from here. */
+static const struct {
+    const char *name;
+    gboolean (*parse)(const char *value, gpointer field, GError **error);
+    gsize offset;
+    const char *fallback; /* "": none */
+    const char *summary;
+} settings[] = {
+    {"root", parse_path, G_STRUCT_OFFSET(VarveConfig, root), "/var/lib/varve",
+     "The directory that holds the store and, unless a pool says otherwise, the pools. A change "
+     "needs a restart."},
+    {"socket", parse_path, G_STRUCT_OFFSET(VarveConfig, socket), "/run/varve/varved.sock",
+     "The unix socket to listen on. Not used when systemd hands over the socket. A change needs a "
+     "restart."},
+    {"socket-group", parse_name, G_STRUCT_OFFSET(VarveConfig, socket_group), "",
+     "Members of this group, by name or number, may use the socket too; without it only root may. "
+     "Who may use the socket is as good as root. A change needs a restart."},
+    {"fallback-pool", parse_name, G_STRUCT_OFFSET(VarveConfig, fallback_pool), "",
+     "The pool that answers for a snapshotter name that is no pool's, and for an empty one. "
+     "Without "
+     "it an unknown name is refused, and an empty one means the pool that varve(8) would take."},
+    {"log-level", parse_level, G_STRUCT_OFFSET(VarveConfig, log_level), "info",
+     "What to log: error, warning, info or debug, each with those before it."},
+    {"workers", parse_workers, G_STRUCT_OFFSET(VarveConfig, workers), "64",
+     "How many calls may work at the same time, 1 to 1024; more wait. A change needs a restart."},
+};
+
+/* How many characters to insert, delete or replace to make b of a. */
+static guint
+distance(const char *a, const char *b)
+{
+    gsize length = strlen(b);
+    g_autofree guint *row = g_new(guint, length + 1);
+    for (gsize j = 0; j <= length; j++)
+        row[j] = (guint)j;
+    for (gsize i = 1; a[i - 1] != '\0'; i++) {
+        guint diagonal = row[0];
+        row[0] = (guint)i;
+        for (gsize j = 1; j <= length; j++) {
+            guint replace = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = MIN(replace, MIN(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[length];
+}
+
+static gboolean
+unknown_setting(const char *name, GError **error)
+{
+    const char *nearest = NULL;
+    guint least = 4; /* what is further off was not meant */
+    g_autoptr(GString) all = g_string_new(NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
+        guint off = distance(name, settings[i].name);
+        if (off < least) {
+            least = off;
+            nearest = settings[i].name;
+        }
+        g_string_append_printf(all, "%s%s", i > 0 ? ", " : "", settings[i].name);
+    }
+    if (nearest != NULL)
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "unknown setting '%s' in [varved]: did you mean '%s'?", name, nearest);
+    else
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "unknown setting '%s' in [varved]: there are %s", name, all->str);
+    return FALSE;
+}
+
+gboolean
+varve_config_set(VarveConfig *config, const char *name, const char *value, GError **error)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
+        if (!g_str_equal(name, settings[i].name))
+            continue;
+        if (settings[i].parse(value, G_STRUCT_MEMBER_P(config, settings[i].offset), error))
+            return TRUE;
+        g_prefix_error(error, "setting '%s': ", name);
+        return FALSE;
+    }
+    return unknown_setting(name, error);
+}
+
+void
+varve_config_describe_text(GString *text, const char *words)
+{
+    g_auto(GStrv) list = g_strsplit(words, " ", -1);
+    gsize column = 0;
+    for (char **word = list; *word != NULL; word++) {
+        gsize length = strlen(*word);
+        if (column > 0 && column + 1 + length > 100) {
+            g_string_append_c(text, '\n');
+            column = 0;
+        }
+        g_string_append_printf(text, "%s%s", column > 0 ? " " : "# ", *word);
+        column += length + (column > 0 ? 1 : 2);
+    }
+    g_string_append_c(text, '\n');
+}
+
+void
+varve_config_describe(GString *text)
+{
+    g_string_append(text, "[varved]\n");
+    for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
+        const char *fallback = settings[i].fallback;
+        g_string_append_c(text, '\n');
+        varve_config_describe_text(text, settings[i].summary);
+        g_string_append_printf(text, "#%s =%s%s\n", settings[i].name, *fallback ? " " : "",
+                               fallback);
+    }
+}
+
+/* --- the structures ------------------------------------------------------------------------- */
+
+static void
+clear_setting(gpointer data)
+{
+    VarveConfigSetting *setting = data;
+    g_free(setting->name);
+    g_free(setting->value);
+}
+
+static void
+free_pool(gpointer data)
+{
+    VarveConfigPool *pool = data;
+    g_free(pool->name);
+    g_free(pool->driver);
+    g_array_unref(pool->settings);
+    g_free(pool);
+}
+
+VarveConfig *
+varve_config_new(void)
+{
+    VarveConfig *config = g_new0(VarveConfig, 1);
+    config->pools = g_ptr_array_new_with_free_func(free_pool);
+    for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
+        gpointer field = G_STRUCT_MEMBER_P(config, settings[i].offset);
+        if (!settings[i].parse(settings[i].fallback, field, NULL))
+            g_assert_not_reached(); /* a default that its own parser refuses */
+    }
+    return config;
+}
+
+void
+varve_config_free(VarveConfig *config)
+{
+    if (config == NULL)
+        return;
+    g_free(config->file);
+    g_free(config->root);
+    g_free(config->socket);
+    g_free(config->socket_group);
+    g_free(config->fallback_pool);
+    g_ptr_array_unref(config->pools);
+    g_free(config);
+}
+
+GHashTable *
+varve_config_pool_settings(const VarveConfigPool *pool)
+{
+    GHashTable *table = g_hash_table_new(g_str_hash, g_str_equal);
+    for (guint i = 0; i < pool->settings->len; i++) {
+        VarveConfigSetting *setting = &g_array_index(pool->settings, VarveConfigSetting, i);
+        g_hash_table_insert(table, setting->name, setting->value);
+    }
+    return table;
+}
+
+/* --- the file ------------------------------------------------------------------------------- */
+
+typedef struct {
+    VarveConfig *config;
+    guint line;
+    gboolean in_varved;    /* which section the line is in: [varved], */
+    VarveConfigPool *pool; /* or this pool's, or none yet */
+    GHashTable *seen;      /* "SECTION" and "SECTION\nSETTING" to the line where it stood */
+} Parser;
+
+/* Nothing may be told twice: the second would silently win. */
+static gboolean
+check_first(Parser *parser, const char *what, const char *section, const char *setting,
+            GError **error)
+{
+    char *key = g_strdup_printf("%s\n%s", section, setting);
+    guint before = GPOINTER_TO_UINT(g_hash_table_lookup(parser->seen, key));
+    g_hash_table_replace(parser->seen, key, GUINT_TO_POINTER(parser->line));
+    if (before == 0)
+        return TRUE;
+    g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT, "%s was already given in line %u",
+                what, before);
+    return FALSE;
+}
+
+/* header: what stands between the brackets. */
+static gboolean
+begin_section(Parser *parser, char *header, GError **error)
+{
+    g_autofree char *what = g_strdup_printf("section [%s]", header);
+    parser->pool = NULL;
+    parser->in_varved = g_str_equal(header, "varved");
+    if (parser->in_varved)
+        return check_first(parser, what, header, "", error);
+
+    if (!g_str_has_prefix(header, "pool ")) {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "unknown section [%s]: there are [varved] and [pool NAME]", header);
+        return FALSE;
+    }
+    VarveConfigPool *pool = parser->pool = g_new0(VarveConfigPool, 1);
+    pool->name = g_strdup(g_strstrip(header + strlen("pool ")));
+    pool->driver = g_strdup("auto");
+    pool->settings = g_array_new(FALSE, FALSE, sizeof(VarveConfigSetting));
+    g_array_set_clear_func(pool->settings, clear_setting);
+    pool->line = pool->driver_line = parser->line;
+    g_ptr_array_add(parser->config->pools, pool);
+    return check_first(parser, what, "pool", pool->name, error);
+}
+
+static gboolean
+set_in_pool(Parser *parser, const char *name, const char *value, GError **error)
+{
+    VarveConfigPool *pool = parser->pool;
+    if (g_str_equal(name, "driver")) {
+        g_free(pool->driver);
+        pool->driver = g_strdup(value);
+        pool->driver_line = parser->line;
+        return TRUE;
+    }
+    VarveConfigSetting setting = {g_strdup(name), g_strdup(value), parser->line};
+    g_array_append_val(pool->settings, setting);
+    return TRUE;
+}
+
+static gboolean
+parse_setting(Parser *parser, char *line, GError **error)
+{
+    char *equals = strchr(line, '=');
+    if (equals == NULL || equals == line) {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "neither a [section] nor a 'setting = value': '%s'", line);
+        return FALSE;
+    }
+    *equals = '\0';
+    const char *name = g_strchomp(line), *value = g_strchug(equals + 1);
+    if (!parser->in_varved && parser->pool == NULL) {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "setting '%s' stands before any section", name);
+        return FALSE;
+    }
+    g_autofree char *what = g_strdup_printf("setting '%s'", name);
+    g_autofree char *section =
+        parser->pool != NULL ? g_strdup_printf("pool\n%s", parser->pool->name) : g_strdup("varved");
+    if (!check_first(parser, what, section, name, error))
+        return FALSE;
+    return parser->pool != NULL ? set_in_pool(parser, name, value, error)
+                                : varve_config_set(parser->config, name, value, error);
+}
+
+static gboolean
+parse_line(Parser *parser, char *line, GError **error)
+{
+    g_strstrip(line);
+    gsize length = strlen(line);
+    if (length == 0 || *line == '#' || *line == ';')
+        return TRUE;
+    if (*line != '[')
+        return parse_setting(parser, line, error);
+    if (line[length - 1] != ']') {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                    "section without a ']' at its end: '%s'", line);
+        return FALSE;
+    }
+    line[length - 1] = '\0';
+    return begin_section(parser, g_strstrip(line + 1), error);
+}
+
+VarveConfig *
+varve_config_parse(const char *file, const char *text, GError **error)
+{
+    g_autoptr(VarveConfig) config = varve_config_new();
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    config->file = g_strdup(file);
+    Parser parser = {.config = config, .seen = seen};
+    for (char **line = lines; *line != NULL; line++) {
+        parser.line++;
+        if (!parse_line(&parser, *line, error)) {
+            g_prefix_error(error, "%s:%u: ", file, parser.line);
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&config);
+}
+
+VarveConfig *
+varve_config_load(const char *file, GError **error)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) cause = NULL;
+    gsize length = 0;
+    if (!g_file_get_contents(file, &text, &length, &cause)) {
+        gboolean missing = g_error_matches(cause, G_FILE_ERROR, G_FILE_ERROR_NOENT);
+        g_set_error(error, VARVE_ERROR,
+                    missing ? VARVE_ERROR_NOT_FOUND : VARVE_ERROR_INVALID_ARGUMENT,
+                    "reading the configuration: %s", cause->message);
+        return NULL;
+    }
+    if (strlen(text) != length || !g_utf8_validate(text, (gssize)length, NULL)) {
+        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT, "%s: not a text in UTF-8",
+                    file);
+        return NULL;
+    }
+    return varve_config_parse(file, text, error);
+}
