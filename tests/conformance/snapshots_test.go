@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package conformance holds what a containerd snapshotter must do against a running varved, through
+// containerd's own client. TestSuite is containerd's own suite of tests, the same that its overlay,
+// native and btrfs snapshotters must pass; the other files add what SPEC.md's rows S1 to S8 say
+// beyond it.
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"testing"
+
+	"github.com/containerd/containerd/mount"
+	"github.com/containerd/containerd/pkg/testutil"
+	"github.com/containerd/containerd/snapshots"
+	"github.com/containerd/containerd/snapshots/testsuite"
+	"github.com/containerd/continuity/testutil/loopback"
+	"golang.org/x/sys/unix"
+)
+
+// A variant is a driver with settings. suite is the name that upstream's test of that snapshotter
+// gives, by which the suite decides what to skip.
+type variant struct {
+	name, suite, driver, settings string
+}
+
+var variants = []variant{
+	{"overlay", "Overlay", "overlay", ""},
+	{"overlay-relaxed", "Overlay", "overlay", "durability = relaxed"},
+	{"native", "Naive", "native", ""},
+	{"btrfs", "Btrfs", "btrfs", ""},
+}
+
+// launch starts a server with a pool of the variant named "main" in an empty directory, and returns
+// it with what checks and undoes all of it.
+func (v variant) launch(ctx context.Context, dir string) (*server, func() error, error) {
+	undo := func() error { return nil }
+	if v.driver == "btrfs" {
+		var err error
+		if undo, err = mountBtrfs(dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	s, err := launch(ctx, dir, "", pool{"main", v.driver, v.settings})
+	if err != nil {
+		_ = undo()
+		return nil, nil, err
+	}
+	return s, func() error {
+		err := s.finish()
+		if uerr := undo(); err == nil {
+			err = uerr
+		}
+		return err
+	}, nil
+}
+
+// mountBtrfs mounts a new btrfs of the size that upstream's test takes.
+func mountBtrfs(dir string) (func() error, error) {
+	loop, err := loopback.New(128 << 20)
+	if err != nil {
+		return nil, err
+	}
+	out, err := exec.Command("mkfs.btrfs", loop.Device).CombinedOutput()
+	if err == nil {
+		out, err = exec.Command("mount", "-t", "btrfs", loop.Device, dir).CombinedOutput()
+	}
+	if err != nil {
+		_ = loop.Close()
+		return nil, fmt.Errorf("making a btrfs on %s: %w\n%s", loop.Device, err, out)
+	}
+	return func() error {
+		err := mount.UnmountAll(dir, unix.MNT_DETACH)
+		if cerr := loop.Close(); err == nil {
+			err = cerr
+		}
+		return err
+	}, nil
+}
+
+func TestSuite(t *testing.T) {
+	testutil.RequiresRoot(t)
+	for _, v := range variants {
+		v := v
+		if peerPath != "" && v.settings != "" {
+			continue
+		}
+		t.Run(v.name, func(t *testing.T) {
+			testsuite.SnapshotterSuite(t, v.suite, func(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+				s, finish, err := v.launch(ctx, root)
+				if err != nil {
+					return nil, nil, err
+				}
+				return s.sn("main"), finish, nil
+			})
+		})
+	}
+}
+
+// eachDriver runs a test on a new server with one pool, for every driver.
+func eachDriver(t *testing.T, test func(t *testing.T, s *server, sn snapshots.Snapshotter)) {
+	testutil.RequiresRoot(t)
+	for _, v := range variants {
+		if v.settings != "" {
+			continue
+		}
+		v := v
+		t.Run(v.name, func(t *testing.T) {
+			withServer(t, v, test)
+		})
+	}
+}
+
+func withServer(t *testing.T, v variant, test func(t *testing.T, s *server, sn snapshots.Snapshotter)) {
+	s, finish, err := v.launch(context.Background(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := finish(); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	}()
+	test(t, s, s.sn("main"))
+}
