@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door. Meson builds; this file knows the words that people type.
+
+BUILD      ?= build
+MESON_ARGS ?=
+PYTEST      = /usr/bin/python3 -m pytest -q -p no:cacheprovider
+JOBS       ?= $(shell nproc)
+
+.DEFAULT_GOAL := build
+.PHONY: help quickstart build install uninstall clean check \
+        check-unit check-integration check-conformance check-asan check-tsan check-fuzz check-style \
+        bench packages-build packages-test packages-quickstart
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+packages-build packages-test packages-quickstart: packages-%:
+	@dist/install-packages build run $(filter-out build,$*)
+
+$(BUILD)/build.ninja: | packages-build
+	@meson setup $(BUILD) --buildtype=release -Db_ndebug=false $(MESON_ARGS) >/dev/null
+
+build: $(BUILD)/build.ninja ## build the library, varve and varved in build/
+	@ninja -C $(BUILD) -j $(JOBS)
+
+quickstart: packages-quickstart build ## run a container from a real Debian image on Varve (root)
+	@examples/quickstart $(BUILD)
+
+install: build ## install below the prefix (MESON_ARGS=--prefix=/usr)
+	@meson install -C $(BUILD) --no-rebuild
+
+uninstall: ## take the installed files away again
+	@ninja -C $(BUILD) uninstall
+
+clean: ## remove what was built
+	@rm -rf build build-*
+
+check: packages-test ## run every lane below, one after the other (root)
+	@tests/run-lanes style unit integration conformance asan tsan fuzz
+
+check-style: packages-test ## formatting, linters, include directions, manual pages
+	@tests/run-lanes style
+
+check-unit: packages-test ## unit tests
+	@tests/run-lanes unit
+
+check-integration: packages-test ## the real programs on real file systems (root)
+	@tests/run-lanes integration
+
+check-conformance: packages-test ## containerd's own snapshotter suite against varved (root)
+	@tests/run-lanes conformance
+
+check-asan: packages-test ## unit, integration and conformance under AddressSanitizer and UBSan
+	@tests/run-lanes asan
+
+check-tsan: packages-test ## the concurrent tests under ThreadSanitizer
+	@tests/run-lanes tsan
+
+check-fuzz: packages-test ## every fuzzer over its corpus and some seconds more
+	@tests/run-lanes fuzz
+
+bench: $(patsubst bench/%,bench-%,$(filter-out %/client %/peer,$(wildcard bench/snapshots))) ## all benchmarks
+
+bench-%: packages-test build ## one benchmark: bench-snapshots
+	@bench/$*

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for the integration tests: the real binaries on real file systems.
+
+    varve     the command, on a fresh root:  varve("snapshot", "ls")  varve.json("pool", "ls")
+    varved    starts a daemon:               d = varved(config="[pool fast]\\ndriver = native\\n")
+    ext4, btrfs, xfs
+              a Path: a freshly made file system of 1 GiB, loop-mounted, over memory.
+              make_fs(kind, size, *mkfs_options) makes other ones
+    tempdir   a Path: an empty directory (on the file system of $TMPDIR)
+
+Everything a test starts, mounts or makes below its tempdir is gone after it. A daemon that did not
+exit with 0 by then, or that a sanitizer complained about, fails its test.
+
+The binaries come from $VARVE_BUILD, else ./build. Needs root; run with: python3 -m pytest
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import wire
+
+BUILD = Path(os.environ.get("VARVE_BUILD", Path(__file__).parents[2] / "build")).resolve()
+VARVE = BUILD / "src/cli/varve"
+VARVED = BUILD / "src/daemon/varved"
+SANITIZER = re.compile(r"(Address|Leak|Thread)Sanitizer|runtime error:")
+TIMEOUT = 60  # seconds; sanitizers are slow
+
+
+def pytest_configure(config):
+    if os.geteuid() != 0:
+        pytest.exit("the integration tests mount file systems: run them as root", 2)
+
+
+def wait_until(condition, what, timeout=TIMEOUT):
+    """Polls until condition() is true and returns what it returned."""
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
+        time.sleep(0.005)
+    return result
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+def mounts_below(path):
+    """Mount points at or below path, the one mounted last first."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), line.split()[4])
+        if point == str(path) or point.startswith(f"{path}/"):
+            found.append(point)
+    return found[::-1]
+
+
+def unmount_all(path):
+    for point in mounts_below(path):
+        subprocess.run(["umount", point], check=True, timeout=TIMEOUT)
+
+
+@pytest.fixture
+def tempdir():
+    path = Path(tempfile.mkdtemp(prefix="varve-"))
+    yield path
+    unmount_all(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def make_fs(tempdir):
+    """make_fs(kind, size="1G", *mkfs options) makes and mounts a file system, returns its Path."""
+    images = []
+
+    def make(kind, size="1G", *options):
+        handle, image = tempfile.mkstemp(prefix="varve-", suffix=f".{kind}", dir="/dev/shm")
+        os.close(handle)
+        images.append(image)
+        point = tempdir / f"{kind}-{len(images)}"
+        point.mkdir()
+        quiet = "-f" if kind in ("btrfs", "xfs") else "-F"
+        subprocess.run(["truncate", "-s", size, image], check=True)
+        subprocess.run([f"mkfs.{kind}", "-q", quiet, *options, image], check=True, timeout=TIMEOUT)
+        subprocess.run(["mount", "-o", "loop", image, point], check=True, timeout=TIMEOUT)
+        return point
+
+    yield make
+    unmount_all(tempdir)
+    for image in images:
+        os.unlink(image)
+
+
+@pytest.fixture
+def ext4(make_fs):
+    return make_fs("ext4")
+
+
+@pytest.fixture
+def btrfs(make_fs):
+    return make_fs("btrfs")
+
+
+@pytest.fixture
+def xfs(make_fs):
+    return make_fs("xfs")
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+class Varve:
+    """The command on one root. Calling it runs `varve --root ROOT ARGS...` and returns the
+    CompletedProcess, with text in stdout and stderr. Any exit status but the expected one fails;
+    status=None takes all. More keywords go to subprocess.run."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def __call__(self, *args, status=0, **kwargs):
+        command = [VARVE, "--root", self.root, *args]
+        options = dict(capture_output=True, text=True, timeout=TIMEOUT) | kwargs
+        done = subprocess.run(command, **options)
+        assert not SANITIZER.search(done.stderr or ""), done.stderr
+        if status is not None:
+            assert done.returncode == status, f"{args}: exit {done.returncode}\n{done.stderr}"
+        return done
+
+    def json(self, *args, **kwargs):
+        """The answer of `varve --json ARGS...`, decoded."""
+        return json.loads(self("--json", *args, **kwargs).stdout)
+
+    def at(self, root):
+        """The same command on another root."""
+        return Varve(root)
+
+
+@pytest.fixture
+def varve(tempdir):
+    return Varve(tempdir / "root")
+
+
+# --- the daemon -----------------------------------------------------------------------------------
+
+
+class Daemon:
+    """A running varved.
+
+        .root .socket .config   paths           .pid            of the process
+        .log()                  all it logged   .ask(signal)    sends a signal
+        .stop(signal)           sends one, waits, returns the exit status (negative: by a signal)
+        .start(args)            starts it again with the same paths
+    """
+
+    def __init__(self, directory, root, config):
+        self.root, self.socket = root, directory / "varved.sock"
+        self.config, self.logfile = directory / "varved.conf", directory / "varved.log"
+        self.config.write_text(config)
+        self.logfile.touch()
+        self.process, self.judged = None, False
+
+    def start(self, args=(), wait=True, runner=(), **kwargs):
+        command = [VARVED, "--root", self.root, "--socket", self.socket, "--config", self.config]
+        with open(self.logfile, "ab") as log:
+            self.process = subprocess.Popen(
+                [*runner, *command, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs
+            )
+        self.pid, self.judged = self.process.pid, False
+        if wait:
+            wait_until(self.answers, "varved to answer")
+
+    def answers(self):
+        assert self.process.poll() is None, f"varved ended:\n{self.log()}"
+        with socket.socket(socket.AF_UNIX) as client:
+            if client.connect_ex(str(self.socket)) != 0:
+                return False
+            client.settimeout(TIMEOUT)
+            client.sendall(wire.PREFACE + wire.frame(wire.SETTINGS))
+            return len(client.recv(1)) == 1  # it may listen long before it answers
+
+    def log(self):
+        return self.logfile.read_text(errors="replace")
+
+    def wait_log(self, text, times=1):
+        wait_until(lambda: self.log().count(text) >= times, f"{text!r} in the log")
+
+    def ask(self, number):
+        self.process.send_signal(number)
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.ask(number)
+        return self.wait()
+
+    def wait(self):
+        """Waits for its end and returns the exit status, which the test then judges itself."""
+        self.judged = True
+        return self.process.wait(TIMEOUT)
+
+    def finish(self):
+        if self.process is None:
+            return
+        judged = self.judged
+        try:
+            status = self.stop()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        assert judged or status == 0, f"varved exited with {status}:\n{self.log()}"
+        assert not SANITIZER.search(self.log()), self.log()
+
+
+@pytest.fixture
+def varved(tempdir, make_fs, varve):
+    """varved(root=None, config="", args=(), wait=True) starts a daemon and returns it (a Daemon)
+    when it answers. root: where the varve fixture is, unless given. Several may be started; each
+    has its own socket, configuration and log. args: more options. wait=False does not wait for that,
+    as for those that shall fail; .wait() is the exit status. runner: a command to run it with.
+    Other keywords go to Popen."""
+    with contextlib.ExitStack() as stack:
+
+        def start(root=None, config="", args=(), wait=True, runner=(), **kwargs):
+            directory = Path(tempfile.mkdtemp(prefix="varved-", dir=tempdir))
+            daemon = Daemon(directory, root or varve.root, config)
+            stack.callback(daemon.finish)
+            daemon.start(args, wait, runner, **kwargs)
+            return daemon
+
+        yield start
