@@ -4,76 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-/* --- packed messages ------------------------------------------------------------------------- */
-
-static VarveGrpcPacked *
-pack(const ProtobufCMessage *message)
-{
-    gsize size = protobuf_c_message_get_packed_size(message);
-    g_assert(size <= G_MAXUINT32);
-    VarveGrpcPacked *packed = g_malloc(sizeof(VarveGrpcPacked) + PREFIX + size);
-    packed->next = NULL;
-    packed->size = PREFIX + size;
-    packed->bytes[0] = 0; /* not compressed */
-    packed->bytes[1] = (guint8)(size >> 24);
-    packed->bytes[2] = (guint8)(size >> 16);
-    packed->bytes[3] = (guint8)(size >> 8);
-    packed->bytes[4] = (guint8)size;
-    protobuf_c_message_pack(message, packed->bytes + PREFIX);
-    return packed;
-}
-
-static void
-push(VarveGrpcPackedQueue *queue, VarveGrpcPacked *packed)
-{
-    if (queue->head == NULL)
-        queue->head = packed;
-    else
-        queue->last->next = packed;
-    queue->last = packed;
-}
-
-/* Moves all of from, which was not read from yet, to the end of to. */
-static void
-move_all(VarveGrpcPackedQueue *from, VarveGrpcPackedQueue *to)
-{
-    if (from->head == NULL)
-        return;
-    push(to, from->head);
-    to->last = from->last;
-    from->head = from->last = NULL;
-}
-
-static gsize
-read_packed(VarveGrpcPackedQueue *queue, guint8 *bytes, gsize n)
-{
-    gsize done = 0;
-    while (done < n && queue->head != NULL) {
-        VarveGrpcPacked *head = queue->head;
-        gsize part = MIN(n - done, head->size - queue->offset);
-        memcpy(bytes + done, head->bytes + queue->offset, part);
-        done += part;
-        queue->offset += part;
-        if (queue->offset == head->size) {
-            queue->head = head->next;
-            queue->offset = 0;
-            g_free(head);
-        }
-    }
-    return done;
-}
-
-static void
-drop_all(VarveGrpcPackedQueue *queue)
-{
-    while (queue->head != NULL) {
-        VarveGrpcPacked *head = queue->head;
-        queue->head = head->next;
-        g_free(head);
-    }
-    queue->offset = 0;
-}
-
 /* --- birth and death ------------------------------------------------------------------------- */
 
 VarveGrpcCall *
@@ -99,8 +29,8 @@ static void
 call_free(VarveGrpcCall *call)
 {
     varve_grpc_request_clear(call);
-    drop_all(&call->out);
-    drop_all(&call->news);
+    varve_grpc_packed_drop(&call->out);
+    varve_grpc_packed_drop(&call->news);
     g_free(call->first);
     g_free(call->message);
     g_free(call->path);
@@ -185,7 +115,7 @@ read_answer(nghttp2_session *session, int32_t stream, uint8_t *bytes, size_t n, 
             nghttp2_data_source *source, void *data)
 {
     VarveGrpcCall *call = source->ptr;
-    gsize done = read_packed(&call->out, bytes, n);
+    gsize done = varve_grpc_packed_read(&call->out, bytes, n);
     if (call->handed && done > 0) {
         pthread_mutex_lock(&call->server->lock);
         call->backlog -= done;
@@ -268,7 +198,7 @@ varve_grpc_call_refuse(VarveGrpcCall *call, const char *http_status, int status,
 static void
 give_up(VarveGrpcCall *call)
 {
-    drop_all(&call->out);
+    varve_grpc_packed_drop(&call->out);
     if (call->started)
         submit_reset(call);
     else
@@ -297,7 +227,7 @@ static void
 take_news(VarveGrpcCall *call)
 {
     if (call->answered)
-        drop_all(&call->out);
+        varve_grpc_packed_drop(&call->out);
     else if (!varve_grpc_call_alive(call))
         give_up(call);
     else
@@ -313,7 +243,7 @@ varve_grpc_server_take_posted(VarveGrpcServer *server)
     for (guint n = server->posted.length; n > 0; n--) {
         VarveGrpcCall *call = g_queue_pop_head_link(&server->posted)->data;
         call->is_posted = FALSE;
-        move_all(&call->news, &call->out);
+        varve_grpc_packed_move(&call->news, &call->out);
         if (call->finished) {
             call->handed = FALSE;
             call->ended = TRUE;
@@ -360,7 +290,7 @@ static void
 push_news(VarveGrpcCall *call, VarveGrpcPacked *packed)
 {
     call->backlog += packed->size;
-    push(&call->news, packed);
+    varve_grpc_packed_push(&call->news, packed);
 }
 
 static gboolean
@@ -420,10 +350,10 @@ varve_grpc_call_send(VarveGrpcCall *call, const ProtobufCMessage *message)
 {
     if (!varve_grpc_call_alive(call))
         return FALSE;
-    VarveGrpcPacked *packed = pack(message);
+    VarveGrpcPacked *packed = varve_grpc_pack(message);
     if (!call->method->inline_)
         return send_from_worker(call, packed);
-    push(&call->out, packed);
+    varve_grpc_packed_push(&call->out, packed);
     return TRUE;
 }
 

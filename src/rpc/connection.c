@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INPUT_SIZE  (64u << 10)
 #define OUTPUT_SIZE (64u << 10)
 
 /* --- what the session tells ------------------------------------------------------------------ */

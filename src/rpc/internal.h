@@ -22,6 +22,7 @@
 
 #include "rpc/arena.h"
 #include "rpc/grpc.h"
+#include "rpc/packed.h"
 #include "rpc/workers.h"
 #include <nghttp2/nghttp2.h>
 #include <pthread.h>
@@ -33,10 +34,10 @@
 #define MAX_BACKLOG       (128u << 10) /* bytes of one answer that wait; then its worker does */
 #define MAX_STALL_SECONDS 60           /* after which that worker gives up */
 
+#define INPUT_SIZE (64u << 10) /* of one read */
+
 #define STREAM_WINDOW     (256 << 10)
 #define CONNECTION_WINDOW (1 << 20)
-
-#define PREFIX 5 /* bytes before each message: a compressed flag and the length, big-endian */
 
 typedef struct VarveGrpcConnection VarveGrpcConnection;
 
@@ -46,19 +47,6 @@ struct VarveGrpcWatch {
     int fd;
     void (*ready)(VarveGrpcWatch *watch, guint32 events);
 };
-
-/* A message as it goes over the wire, prefix included. */
-typedef struct VarveGrpcPacked VarveGrpcPacked;
-struct VarveGrpcPacked {
-    VarveGrpcPacked *next;
-    gsize size;
-    guint8 bytes[];
-};
-
-typedef struct {
-    VarveGrpcPacked *head, *last;
-    gsize offset; /* how much of head was taken already */
-} VarveGrpcPackedQueue;
 
 struct VarveGrpcServer {
     GHashTable *methods; /* path to const VarveGrpcMethod* */

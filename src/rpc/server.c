@@ -9,7 +9,6 @@
 #include <varve/error.h>
 
 #define DEFAULT_WORKERS 64
-#define INPUT_SIZE      (64u << 10)
 #define EVENTS_AT_ONCE  64
 
 /* The eventfd is watched edge-triggered: every write to it wakes the loop, no read is needed. */
@@ -196,7 +195,7 @@ run_timers(VarveGrpcServer *server)
     sooner(&next, server->accept_again);
     if (next == 0)
         return -1;
-    return next <= now ? 0 : (int)MIN((next - now + 999) / 1000, 60 * 1000);
+    return next <= now ? 0 : (int)MIN((next - now + 999) / 1000, 60000);
 }
 
 /* --- the loop -------------------------------------------------------------------------------- */
