@@ -4,8 +4,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define RANGE_SIZE  (16 * 1024 * 1024) /* bytes between two looks at whether to go on */
-#define BUFFER_SIZE (256 * 1024)
+#define RANGE_SIZE  ((size_t)16 * 1024 * 1024) /* bytes between two looks at whether to go on */
+#define BUFFER_SIZE ((size_t)256 * 1024)
 
 struct VarveContent {
     VarveContentFunc func;

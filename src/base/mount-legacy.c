@@ -144,12 +144,11 @@ mount_compacted(Call *call, const GPtrArray *options, GError **error)
                                strlen(data), sysconf(_SC_PAGESIZE) - 1);
     call->data = data;
     call->directory = shared;
-    GThread *thread = g_thread_try_new("varve-mount", call_in_directory, call, error);
-    if (thread == NULL) {
-        g_autofree char *why = g_strdup((*error)->message);
-        g_clear_error(error);
-        return varve_error_set(error, VARVE_ERROR_UNAVAILABLE, "starting a thread: %s", why);
-    }
+    g_autoptr(GError) why = NULL;
+    GThread *thread = g_thread_try_new("varve-mount", call_in_directory, call, &why);
+    if (thread == NULL)
+        return varve_error_set(error, VARVE_ERROR_UNAVAILABLE, "starting a thread: %s",
+                               why->message);
     g_thread_join(thread);
     return call->errnum == 0 || varve_error_set_errno(error, call->errnum, "mount(2)");
 }

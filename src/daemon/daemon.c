@@ -143,7 +143,7 @@ handle_signal(int number, gpointer data)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static gboolean
+static void
 add_listeners(Daemon *daemon, GArray *handed_over)
 {
     for (guint i = 0; i < handed_over->len; i++)
@@ -152,7 +152,6 @@ add_listeners(Daemon *daemon, GArray *handed_over)
         varve_grpc_server_add_listener(daemon->server, varve_socket_steal_fd(daemon->socket));
     varve_log(VARVE_LOG_INFO, "listening", "socket",
               daemon->socket != NULL ? daemon->config->socket : "handed over by systemd", NULL);
-    return TRUE;
 }
 
 /* The socket comes first: when another daemon has it, nothing else is touched. Who connects from
@@ -176,7 +175,8 @@ start(Daemon *daemon, GError **error)
     varve_pools_apply(daemon->pools, daemon->config);
     daemon->server =
         varve_grpc_server_new(varve_snapshots_methods, daemon->pools, daemon->config->workers);
-    return add_listeners(daemon, handed_over);
+    add_listeners(daemon, handed_over);
+    return TRUE;
 }
 
 static gboolean

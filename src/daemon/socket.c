@@ -89,7 +89,7 @@ static void
 fill_address(const VarveSocket *self, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    strcpy(address->sun_path, self->path); /* the length was checked */
+    g_strlcpy(address->sun_path, self->path, sizeof(address->sun_path)); /* it was checked */
 }
 
 /* Whether a process listens at the path, by trying. A full backlog (EAGAIN) is one too, and so is a

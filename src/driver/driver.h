@@ -101,6 +101,10 @@ typedef struct {
     /* Takes the pool's own files away; all its snapshots are gone. The instance is closed next. */
     gboolean (*destroy)(gpointer self, GError **error);
 
+    /* A descriptor of the pool's on the file system that holds the snapshots, which for a pool in a
+     * file is not the one of host->dirfd. Stays the pool's. */
+    int (*get_fd)(gpointer self);
+
     /* Makes the snapshot: active ones writable with the parent's content, or empty with a root
      * directory 0755 of root. A view may need nothing on disk, if mounts() can present the parent
      * itself. Fails with VARVE_ERROR_ALREADY_EXISTS when the id is taken on disk. A parent may be

@@ -196,6 +196,10 @@ void varve_grpc_request_run(VarveGrpcCall *call); /* decodes it and calls the ha
 
 /* protocol.c */
 
+/* Whether no string in the packed message has a NUL byte in it (strings.c). */
+gboolean varve_grpc_strings_whole(const ProtobufCMessageDescriptor *type, const guint8 *bytes,
+                                  gsize n);
+
 /* "15S" and the like to microseconds. FALSE: not of the protocol's form. */
 gboolean varve_grpc_parse_timeout(const char *text, gint64 *usec);
 

@@ -171,6 +171,11 @@ varve_grpc_request_run(VarveGrpcCall *call)
         varve_grpc_call_finish(call, VARVE_GRPC_DEADLINE_EXCEEDED, "deadline exceeded");
         return;
     }
+    if (!varve_grpc_strings_whole(call->method->request, call->body, call->body_length)) {
+        varve_grpc_call_finish(call, VARVE_GRPC_INVALID_ARGUMENT,
+                               "a string of the request has a NUL byte in it");
+        return;
+    }
     const ProtobufCMessage *request = protobuf_c_message_unpack(
         call->method->request, &call->arena.allocator, call->body_length, call->body);
     if (request == NULL && call->arena.exhausted)

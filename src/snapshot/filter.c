@@ -10,12 +10,11 @@
  *     fieldpath := field ("." field)*
  *     field     := quoted | [A-Za-z0-9_]+
  *     operator  := "==" | "!=" | "~="
- *     value     := quoted | printable text without "," and space
+ *     value     := quoted | printable text without "," and space, not beginning with one of .=!~
  *     quoted    := a Go string literal in "..."; for ~= also in /.../ or |...|
  *
  * All selectors of a filter must match, and one of the filters. A selector without an operator asks
- * whether the field is there. A field that is not there matches no == and no ~=, and != as if it were
- * empty.
+ * whether the field is there. One that is not there matches no ==; for != and ~= it is as if empty.
  */
 
 typedef enum { OP_PRESENT, OP_EQUAL, OP_NOT_EQUAL, OP_MATCHES } Operator;
@@ -115,6 +114,17 @@ parse_escape(Parser *p, char quote, GString *out)
     return TRUE;
 }
 
+static gboolean
+parse_character(Parser *p, GString *out, GError **error)
+{
+    gunichar c = g_utf8_get_char_validated(p->at, -1);
+    if (c == (gunichar)-1 || c == (gunichar)-2)
+        return parse_error(p, "the text is not UTF-8", error);
+    g_string_append_unichar(out, c);
+    p->at = g_utf8_next_char(p->at);
+    return TRUE;
+}
+
 static char *
 parse_quoted(Parser *p, GError **error)
 {
@@ -126,7 +136,8 @@ parse_quoted(Parser *p, GError **error)
             return NULL;
         }
         if (*p->at != '\\') {
-            g_string_append_c(out, *p->at++);
+            if (!parse_character(p, out, error))
+                return NULL;
             continue;
         }
         p->at++;
@@ -201,7 +212,7 @@ parse_value(Parser *p, Selector *selector, GError **error)
         return selector->value != NULL;
     }
     const char *start = p->at;
-    while (*p->at != '\0' && *p->at != ',') {
+    while (*p->at != '\0' && *p->at != ',' && !(p->at == start && strchr(".=!~", *p->at))) {
         gunichar c = g_utf8_get_char_validated(p->at, -1);
         if (c == (gunichar)-1 || c == (gunichar)-2)
             return parse_error(p, "the text is not UTF-8", error);
@@ -227,7 +238,7 @@ parse_selector(Parser *p, GError **error)
         return NULL;
     if (selector->op == OP_MATCHES) {
         g_autoptr(GError) failure = NULL;
-        selector->regex = g_regex_new(selector->value, G_REGEX_OPTIMIZE | G_REGEX_RAW, 0, &failure);
+        selector->regex = g_regex_new(selector->value, G_REGEX_OPTIMIZE, 0, &failure);
         if (selector->regex == NULL) {
             parse_error(p, failure->message, error);
             return NULL;
@@ -310,7 +321,7 @@ selector_match(const Selector *selector, const VarveSnapshotInfo *info)
     case OP_NOT_EQUAL:
         return !g_str_equal(value != NULL ? value : "", selector->value);
     case OP_MATCHES:
-        return value != NULL && g_regex_match(selector->regex, value, 0, NULL);
+        return g_regex_match(selector->regex, value != NULL ? value : "", 0, NULL);
     }
     return FALSE;
 }

@@ -7,16 +7,19 @@
  *
  * The removals table is the queue: whoever holds the housekeeping lock, one thread of one process,
  * frees what it names, in batches, and strikes that off. A process that cannot get the lock leaves
- * its removals to the one that has it: that one looks at the table once more after it has let go,
- * so nothing is missed. A removal is durable before its files go, else a power cut could bring back
- * a record whose files are gone.
+ * its removals to the one that has it: that one looks at the table once more after it has let go.
+ * A removal is durable before its files go, else a power cut could bring back a record whose files
+ * are gone.
  *
  * Removals that fail (a snapshot is still mounted, say) stay in the table, are logged, and are
- * tried again after a while, at the next start, and by cleanup.
+ * tried again after a while, at the next start, and by cleanup. So are those that were left to a
+ * process which died, or which ends: one that is to end does one pass at most, since others might
+ * add removals for ever.
  */
 
 #define BATCH       64
 #define RETRY_AFTER (10 * G_USEC_PER_SEC)
+#define GATHER_FOR  (G_USEC_PER_SEC / 10) /* computed usages wait for others */
 
 struct VarveHousekeeper {
     VarveEngine *engine;
@@ -24,7 +27,13 @@ struct VarveHousekeeper {
     GCond cond;
     GThread *thread; /* started when there is something to do */
     gboolean wanted, stopping;
+    GArray *usages; /* of Computed: to be kept in their records */
 };
+
+typedef struct {
+    guint64 id;
+    VarveUsage usage;
+} Computed;
 
 typedef struct {
     guint64 id;
@@ -156,11 +165,8 @@ look_up(VarveStoreTxn *txn, gpointer data, GError **error)
     return TRUE;
 }
 
-/* Sets right what an operation left that was cut short: a snapshot without a record is removed, an
- * active one whose commit did not get as far as its record is made writable again. Nobody works on
- * the id. */
-static gboolean
-restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error)
+gboolean
+varve_housekeeper_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error)
 {
     Known known = {.id = id};
     if (!varve_store_read(pool->engine->store, look_up, &known, error))
@@ -206,7 +212,7 @@ search_pool(VarvePool *pool, VarveCleanup *result, GError **error)
             return FALSE;
         if (!varve_inflight_begin(inflight, pool->number, id, &slot))
             continue;
-        gboolean ok = restore(pool, id, &orphan, &failure);
+        gboolean ok = varve_housekeeper_restore(pool, id, &orphan, &failure);
         varve_inflight_end(inflight, slot);
         if (!ok) {
             log_restore_failure(pool, id, failure);
@@ -295,16 +301,26 @@ count_removals(VarveStoreTxn *txn, gpointer data, GError **error)
     return varve_record_removals(txn, have_removal, data, error);
 }
 
-/* One pass, unless another process does it. TRUE when removals are left that failed. */
+/* Whether removals are in the table; when in doubt, yes. */
 static gboolean
-run_background(VarveEngine *engine)
+removals_are_left(VarveEngine *engine)
 {
-    for (;;) {
+    guint64 left = 0;
+    return !varve_store_read(engine->store, count_removals, &left, NULL) || left > 0;
+}
+
+/* One pass, unless another process does it, and more while removals are added. TRUE when some may be
+ * left. */
+static gboolean
+run_background(VarveHousekeeper *keeper)
+{
+    VarveEngine *engine = keeper->engine;
+    do {
         VarveCleanup result = {0};
-        guint64 left = 0;
         g_autoptr(GError) error = NULL;
+        varve_housekeeper_reap(engine); /* what the dead worked on could not be freed */
         if (!varve_inflight_lock(engine->inflight, FALSE))
-            return FALSE;
+            return TRUE;
         gboolean search = varve_inflight_search_due(engine->inflight);
         gboolean ok = run_pass(engine, NULL, search, &result, &error);
         varve_inflight_unlock(engine->inflight);
@@ -318,34 +334,99 @@ run_background(VarveEngine *engine)
         if (!ok || result.failed > 0)
             return TRUE;
         /* Somebody may have added one, and failed to get the lock, before it was let go. */
-        if (!varve_store_read(engine->store, count_removals, &left, NULL) || left == 0)
+        if (!removals_are_left(engine))
+            return FALSE;
+    } while (!g_atomic_int_get(&keeper->stopping));
+    return TRUE;
+}
+
+/* --- computed usages ---------------------------------------------------------------------------
+ */
+
+/* A committed snapshot does not change any more, so its usage is computed once. */
+static gboolean
+keep_usage(VarveStoreTxn *txn, const Computed *computed, GError **error)
+{
+    g_autoptr(VarveSnapshotRecord) record = NULL;
+    if (!varve_record_get(txn, computed->id, &record, error))
+        return FALSE;
+    if (record == NULL || record->kind != VARVE_KIND_COMMITTED || record->usage != NULL)
+        return TRUE; /* removed meanwhile, or computed by two at once */
+    Varve__Store__Usage usage = VARVE__STORE__USAGE__INIT;
+    usage.bytes = computed->usage.bytes;
+    usage.inodes = computed->usage.inodes;
+    VarveSnapshotRecord updated = *record;
+    updated.usage = &usage;
+    return varve_record_replace(txn, computed->id, record, &updated, error);
+}
+
+static gboolean
+keep_usages(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    GArray *usages = data;
+    for (guint i = 0; i < usages->len; i++) {
+        if (!keep_usage(txn, &g_array_index(usages, Computed, i), error))
             return FALSE;
     }
+    return TRUE;
+}
+
+/* Writes what has gathered. Under the keeper's lock, which is let go meanwhile. If it fails, on a
+ * full disk say, they are computed again when they are asked for. */
+static void
+write_usages(VarveHousekeeper *keeper)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) usages = g_steal_pointer(&keeper->usages);
+    g_mutex_unlock(&keeper->lock);
+    if (!varve_store_write(keeper->engine->store, VARVE_STORE_ORDERED, keep_usages, usages, &error))
+        varve_log(VARVE_LOG_DEBUG, "computed usages were not kept", "error", error->message, NULL);
+    g_mutex_lock(&keeper->lock);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
+
+/* Waits for something to do. Under the lock. */
+static void
+wait_for_work(VarveHousekeeper *keeper, gboolean failed)
+{
+    gint64 now = g_get_monotonic_time(), until = 0;
+    if (keeper->usages != NULL)
+        until = now + GATHER_FOR;
+    else if (failed)
+        until = now + RETRY_AFTER;
+    while (!keeper->wanted && !keeper->stopping) {
+        if (until == 0) {
+            g_cond_wait(&keeper->cond, &keeper->lock);
+            if (keeper->usages != NULL)
+                until = g_get_monotonic_time() + GATHER_FOR;
+        } else if (!g_cond_wait_until(&keeper->cond, &keeper->lock, until)) {
+            keeper->wanted = failed;
+            return;
+        }
+    }
+}
 
 static gpointer
 keep_house(gpointer data)
 {
     VarveHousekeeper *keeper = data;
-    VarveEngine *engine = keeper->engine;
     gboolean failed = FALSE;
     g_mutex_lock(&keeper->lock);
     for (;;) {
-        gint64 retry = g_get_monotonic_time() + RETRY_AFTER;
-        while (!keeper->wanted && !keeper->stopping) {
-            if (!failed)
-                g_cond_wait(&keeper->cond, &keeper->lock);
-            else if (!g_cond_wait_until(&keeper->cond, &keeper->lock, retry))
-                keeper->wanted = TRUE;
-        }
-        if (!keeper->wanted || g_atomic_int_get(&engine->cancelled))
+        wait_for_work(keeper, failed);
+        if (g_atomic_int_get(&keeper->engine->cancelled))
             break;
-        keeper->wanted = FALSE;
-        g_mutex_unlock(&keeper->lock);
-        failed = run_background(engine);
-        g_mutex_lock(&keeper->lock);
+        if (keeper->usages != NULL) {
+            write_usages(keeper);
+        } else if (keeper->wanted) {
+            keeper->wanted = FALSE;
+            g_mutex_unlock(&keeper->lock);
+            failed = run_background(keeper->engine);
+            g_mutex_lock(&keeper->lock);
+        } else if (keeper->stopping) {
+            break;
+        }
     }
     g_mutex_unlock(&keeper->lock);
     return NULL;
@@ -354,9 +435,7 @@ keep_house(gpointer data)
 static gboolean
 work_is_left(VarveEngine *engine)
 {
-    guint64 left = 0;
-    return varve_inflight_search_due(engine->inflight) ||
-           !varve_store_read(engine->store, count_removals, &left, NULL) || left > 0;
+    return varve_inflight_search_due(engine->inflight) || removals_are_left(engine);
 }
 
 VarveHousekeeper *
@@ -371,14 +450,34 @@ varve_housekeeper_new(VarveEngine *engine)
     return keeper;
 }
 
+/* Under the lock. */
+static void
+signal_thread(VarveHousekeeper *keeper)
+{
+    if (keeper->thread == NULL)
+        keeper->thread = g_thread_new("varve-keeper", keep_house, keeper);
+    g_cond_signal(&keeper->cond);
+}
+
 void
 varve_housekeeper_wake(VarveHousekeeper *keeper)
 {
     g_mutex_lock(&keeper->lock);
-    if (keeper->thread == NULL)
-        keeper->thread = g_thread_new("varve-keeper", keep_house, keeper);
     keeper->wanted = TRUE;
-    g_cond_signal(&keeper->cond);
+    signal_thread(keeper);
+    g_mutex_unlock(&keeper->lock);
+}
+
+void
+varve_housekeeper_keep_usage(VarveHousekeeper *keeper, guint64 id, const VarveUsage *usage)
+{
+    Computed computed = {id, *usage};
+    g_mutex_lock(&keeper->lock);
+    if (keeper->usages == NULL) {
+        keeper->usages = g_array_new(FALSE, FALSE, sizeof(Computed));
+        signal_thread(keeper);
+    }
+    g_array_append_val(keeper->usages, computed);
     g_mutex_unlock(&keeper->lock);
 }
 
@@ -392,6 +491,7 @@ varve_housekeeper_free(VarveHousekeeper *keeper)
     g_cond_signal(&keeper->cond);
     g_mutex_unlock(&keeper->lock);
     g_clear_pointer(&keeper->thread, g_thread_join);
+    g_clear_pointer(&keeper->usages, g_array_unref);
     g_mutex_clear(&keeper->lock);
     g_cond_clear(&keeper->cond);
     g_free(keeper);
@@ -409,7 +509,7 @@ reap_one(guint32 number, guint64 id, gpointer data)
     if (pool == NULL) {
         if (!g_error_matches(error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND))
             varve_inflight_request_search(engine->inflight);
-    } else if (!restore(pool, id, &orphan, &error)) {
+    } else if (!varve_housekeeper_restore(pool, id, &orphan, &error)) {
         log_restore_failure(pool, id, error);
         varve_inflight_request_search(engine->inflight);
     }

@@ -148,8 +148,16 @@ void varve_housekeeper_free(VarveHousekeeper *keeper);
 /* There is something to free. */
 void varve_housekeeper_wake(VarveHousekeeper *keeper);
 
+/* The usage of a committed snapshot was computed: keep it in its record, some time. */
+void varve_housekeeper_keep_usage(VarveHousekeeper *keeper, guint64 id, const VarveUsage *usage);
+
 /* Undoes what dead processes were in the middle of. */
 void varve_housekeeper_reap(VarveEngine *engine);
+
+/* Sets right on disk what an operation that was cut short left of the snapshot: one without a record
+ * is removed (*orphan), an active one is made writable again. The caller works on the id, or knows
+ * that whoever did is dead. */
+gboolean varve_housekeeper_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error);
 
 /* Does everything now; pool NULL: in all of them. */
 gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result,

@@ -106,14 +106,17 @@ publish_create(VarveStoreTxn *txn, gpointer data, GError **error)
     return varve_record_add(txn, c->id, &record, error);
 }
 
+/* Takes back what was done on disk for an operation that failed, as far as its record is not there:
+ * a write whose sync failed is reported as failed, and yet it is done. */
 static void
-undo_create(VarvePool *pool, guint64 id)
+undo(VarvePool *pool, guint64 id)
 {
+    gboolean orphan;
     GError *error = NULL;
-    if (pool->driver->remove(pool->self, id, &error))
+    if (varve_housekeeper_restore(pool, id, &orphan, &error))
         return;
     g_autofree char *what =
-        g_strdup_printf("removing snapshot %" G_GUINT64_FORMAT " of pool '%s'", id, pool->name);
+        g_strdup_printf("restoring snapshot %" G_GUINT64_FORMAT " of pool '%s'", id, pool->name);
     varve_error_log_undo(what, error);
     varve_inflight_request_search(pool->engine->inflight); /* the next start tries again */
 }
@@ -167,7 +170,7 @@ run_create(Create *c, VarveMount **mount, GError **error)
          (made = pool->driver->mounts(pool->self, &c->lineage.snapshot, error)) != NULL) &&
         varve_store_write(engine->store, varve_pool_sync_mode(pool), publish_create, c, error);
     if (!ok) {
-        undo_create(pool, c->id);
+        undo(pool, c->id);
         g_clear_pointer(&made, varve_mount_free);
     }
     varve_inflight_end(engine->inflight, slot);
@@ -281,18 +284,6 @@ publish_commit(VarveStoreTxn *txn, gpointer data, GError **error)
     return varve_record_replace(txn, c->id, record, &committed, error);
 }
 
-static void
-undo_commit(VarvePool *pool, guint64 id)
-{
-    GError *error = NULL;
-    if (pool->driver->reopen == NULL || pool->driver->reopen(pool->self, id, &error))
-        return;
-    g_autofree char *what = g_strdup_printf(
-        "making snapshot %" G_GUINT64_FORMAT " of pool '%s' writable again", id, pool->name);
-    varve_error_log_undo(what, error);
-    varve_inflight_request_search(pool->engine->inflight);
-}
-
 static gboolean
 commit_on_disk(VarvePool *pool, guint64 id, GError **error)
 {
@@ -301,8 +292,8 @@ commit_on_disk(VarvePool *pool, guint64 id, GError **error)
            (pool->relaxed || driver->sync(pool->self, id, error));
 }
 
-/* Waits for whoever works on the snapshot: a commit of the same key in another thread, say. What
- * may be done is decided only then. */
+/* Waits for whoever works on the snapshot, a commit of the same key in another thread, say, unless
+ * that was a process that died meanwhile. What may be done is decided only then. */
 static gboolean
 begin_commit(Commit *c, guint *slot, GError **error)
 {
@@ -313,6 +304,7 @@ begin_commit(Commit *c, guint *slot, GError **error)
             return FALSE;
         guint64 id = c->id;
         if (!varve_inflight_begin(engine->inflight, c->pool->number, id, slot)) {
+            varve_housekeeper_reap(engine);
             g_usleep(500);
             continue;
         }
@@ -338,7 +330,7 @@ run_commit(Commit *c, GError **error)
         commit_on_disk(pool, c->expected, error) &&
         varve_store_write(engine->store, varve_pool_sync_mode(pool), publish_commit, c, error);
     if (!ok)
-        undo_commit(pool, c->expected);
+        undo(pool, c->expected);
     varve_inflight_end(engine->inflight, slot);
     return ok;
 }

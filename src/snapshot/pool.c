@@ -537,9 +537,10 @@ describe(VarveEngine *engine, const VarvePoolRecord *record, GError **error)
 
     g_autoptr(GError) failure = NULL;
     struct statvfs st;
-    if (varve_engine_get_pool(engine, record->name, &failure) == NULL) {
+    VarvePool *pool = varve_engine_get_pool(engine, record->name, &failure);
+    if (pool == NULL) {
         info->problem = g_strdup(failure->message);
-    } else if (statvfs(info->path, &st) == 0) {
+    } else if (fstatvfs(pool->driver->get_fd(pool->self), &st) == 0) {
         info->size = (guint64)st.f_blocks * st.f_frsize;
         info->free = (guint64)st.f_bavail * st.f_frsize;
     }

@@ -124,29 +124,6 @@ varve_snapshot_mounts(VarvePool *pool, const char *key, VarveMount **mount, GErr
 
 /* --- usage ------------------------------------------------------------------------------------ */
 
-typedef struct {
-    guint64 id;
-    VarveUsage usage;
-} KeepUsage;
-
-/* A committed snapshot does not change any more, so its usage is computed once. */
-static gboolean
-keep_usage(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    KeepUsage *keep = data;
-    g_autoptr(VarveSnapshotRecord) record = NULL;
-    if (!varve_record_get(txn, keep->id, &record, error))
-        return FALSE;
-    if (record == NULL || record->kind != VARVE_KIND_COMMITTED)
-        return TRUE; /* removed meanwhile */
-    Varve__Store__Usage usage = VARVE__STORE__USAGE__INIT;
-    usage.bytes = keep->usage.bytes;
-    usage.inodes = keep->usage.inodes;
-    VarveSnapshotRecord updated = *record;
-    updated.usage = &usage;
-    return varve_record_replace(txn, keep->id, record, &updated, error);
-}
-
 static gboolean
 find_usage(Query *q, VarveUsage *usage, GError **error)
 {
@@ -163,14 +140,8 @@ find_usage(Query *q, VarveUsage *usage, GError **error)
     }
     if (!pool->driver->usage(pool->self, &q->lineage.snapshot, usage, error))
         return FALSE;
-    if (q->record->kind == VARVE_KIND_COMMITTED) {
-        g_autoptr(GError) failure = NULL; /* a full disk, say: it is computed again next time */
-        KeepUsage keep = {q->id, *usage};
-        if (!varve_store_write(pool->engine->store, VARVE_STORE_ORDERED, keep_usage, &keep,
-                               &failure))
-            varve_log(VARVE_LOG_DEBUG, "a computed usage was not kept", "pool", pool->name, "error",
-                      failure->message, NULL);
-    }
+    if (q->record->kind == VARVE_KIND_COMMITTED)
+        varve_housekeeper_keep_usage(pool->engine->housekeeper, q->id, usage);
     return TRUE;
 }
 

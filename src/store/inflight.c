@@ -91,18 +91,35 @@ start_epoch(File *file, guint64 min_id)
         __atomic_store_n(&file->head.last_id, min_id, __ATOMIC_SEQ_CST);
 }
 
-/* Places that a dead process left are not taken before they are reaped. */
+/* Takes place i if it is free or, with used, if a dead process left it. What that one was working on
+ * is found by a search then. */
+static gboolean
+try_place(VarveInflight *inflight, guint i, guint8 used)
+{
+    Head *head = &inflight->file->head;
+    guint64 *slots = inflight->file->places[i].slots;
+    if (__atomic_load_n(&head->used[i], __ATOMIC_ACQUIRE) != used ||
+        !lock_byte(inflight->fd, F_WRLCK, i, FALSE))
+        return FALSE;
+    for (guint s = 0; s < N_SLOTS; s++) {
+        if (__atomic_exchange_n(&slots[s], 0, __ATOMIC_SEQ_CST) != 0)
+            varve_inflight_request_search(inflight);
+    }
+    __atomic_store_n(&head->used[i], 1, __ATOMIC_RELEASE);
+    inflight->place = i;
+    return TRUE;
+}
+
+/* Places that dead processes left are better reaped, so they are the last choice; but processes that
+ * only look never reap. */
 static gboolean
 take_place(VarveInflight *inflight, GError **error)
 {
-    for (guint i = 0; i < N_PLACES; i++) {
-        guint8 *used = &inflight->file->head.used[i];
-        if (__atomic_load_n(used, __ATOMIC_ACQUIRE) || !lock_byte(inflight->fd, F_WRLCK, i, FALSE))
-            continue;
-        memset(&inflight->file->places[i], 0, sizeof(Place));
-        __atomic_store_n(used, 1, __ATOMIC_RELEASE);
-        inflight->place = i;
-        return TRUE;
+    for (guint8 used = 0; used <= 1; used++) {
+        for (guint i = 0; i < N_PLACES; i++) {
+            if (try_place(inflight, i, used))
+                return TRUE;
+        }
     }
     return varve_error_set(error, VARVE_ERROR_UNAVAILABLE,
                            "%d processes use this root already: try again when one has ended",

@@ -3,11 +3,10 @@
 #include "driver/btrfs/subvolume.h"
 #include "driver/driver.h"
 #include "mount-scratch.h"
-#include <linux/btrfs.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <sys/wait.h>
 
 #define DRIVER varve_driver_btrfs
 
@@ -88,7 +87,7 @@ shared_btrfs(void)
                 skip = g_strdup(error->message);
         }
         if (skip == NULL) {
-            g_autoptr(Pool) pool = pool_open(path, file, "512M", TRUE);
+            pool_free(pool_open(path, file, "512M", TRUE));
             mountpoint = g_build_filename(path, "mnt", NULL);
         }
     }
@@ -804,6 +803,36 @@ test_image_concurrent(void)
     g_assert_cmpuint(count_lines("/proc/self/mountinfo", place.mountpoint), ==, 1);
 }
 
+/* A process that is killed anywhere on its way leaves nothing that the next one stumbles over. */
+static void
+test_image_killed(void)
+{
+    if (shared_btrfs() == NULL)
+        return;
+    g_auto(ImagePlace) place = image_place("killed");
+    make_image_pool(&place);
+    guint interrupted = 0;
+    for (gulong delay = 0; delay < 20; delay++) {
+        pid_t child = fork();
+        g_assert_cmpint(child, >=, 0);
+        if (child == 0) {
+            open_and_close(&place);
+            _exit(0);
+        }
+        g_usleep(delay * 300);
+        g_assert_cmpint(kill(child, SIGKILL), ==, 0);
+        int status;
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        interrupted += WIFSIGNALED(status);
+
+        open_and_close(&place);
+        unmount(g_strdup(place.mountpoint));
+        g_assert_cmpuint(count_lines("/proc/self/mountinfo", place.mountpoint), ==, 0);
+    }
+    g_test_message("%u of 20 were interrupted", interrupted);
+    g_assert_cmpuint(interrupted, >, 0);
+}
+
 /* --- a full disk -------------------------------------------------------------------------------
  */
 
@@ -925,6 +954,7 @@ main(int argc, char **argv)
     g_test_add_func("/btrfs/image-damaged", test_image_damaged);
     g_test_add_func("/btrfs/image-mkfs-fails", test_image_mkfs_fails);
     g_test_add_func("/btrfs/image-concurrent", test_image_concurrent);
+    g_test_add_func("/btrfs/image-killed", test_image_killed);
     g_test_add_func("/btrfs/full", test_full);
     int result = g_test_run();
     scratch_clear();

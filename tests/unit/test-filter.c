@@ -34,6 +34,7 @@ test_match(void)
         {"name~=/^w.b$/", TRUE},
         {"name~=|e|", TRUE},
         {"name~=zz", FALSE},
+        {"nonsense~=^$", TRUE},
         {"labels.plain==1", TRUE},
         {"labels.\"a/b.c\"==\"x y\"", TRUE},
         {"labels.\"a/b\".c==\"x y\"", TRUE},
@@ -72,7 +73,7 @@ test_refused(void)
         "==x",       "name=x",          "name===x",      "name==",      "name==x,",
         ",name",     "name==\"open",    "name==\"\\q\"", "name~=/open", "name~=(",
         "name==/x/", "labels.",         "name x",        "name==x y",   "name==\"\\x4\"",
-        "na-me==x",  "name==\"\\400\"", "name==\xff",
+        "na-me==x",  "name==\"\\400\"", "name==\xff",    "name==.x",    "name==\"\xff\"",
     };
     for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;

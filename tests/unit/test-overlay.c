@@ -78,9 +78,10 @@ test_mounts(gconstpointer data)
     assert_mount(pool, snapshot(ACTIVE, 7), "bind", "fs/7 rw,rbind");
     assert_mount(pool, snapshot(VIEW, 7), "bind", "fs/7 ro,rbind");
     assert_mount(pool, snapshot(VIEW, 7, 2), "bind", "fs/2 ro,rbind");
-    assert_mount(pool, snapshot(VIEW, 7, 2, 1), "overlay", "overlay lowerdir=fs/2:fs/1,index=off");
+    assert_mount(pool, snapshot(VIEW, 7, 2, 1), "overlay",
+                 "overlay lowerdir=fs/2:fs/1,index=off,redirect_dir=on");
     assert_mount(pool, snapshot(ACTIVE, 7, 2), "overlay",
-                 "overlay workdir=work/7,upperdir=fs/7,lowerdir=fs/2,index=off");
+                 "overlay workdir=work/7,upperdir=fs/7,lowerdir=fs/2,index=off,redirect_dir=on");
     pool_free(pool);
 }
 

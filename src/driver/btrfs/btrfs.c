@@ -282,6 +282,12 @@ btrfs_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **erro
     return TRUE;
 }
 
+static int
+btrfs_get_fd(gpointer self)
+{
+    return ((Btrfs *)self)->subvolumes;
+}
+
 const VarveDriver varve_driver_btrfs = {
     .name = "btrfs",
     .summary = "subvolumes and snapshots of btrfs; nothing is copied",
@@ -290,6 +296,7 @@ const VarveDriver varve_driver_btrfs = {
     .open = btrfs_open,
     .close = btrfs_close,
     .destroy = btrfs_destroy,
+    .get_fd = btrfs_get_fd,
     .create = btrfs_create,
     .commit = btrfs_commit,
     .reopen = btrfs_reopen,

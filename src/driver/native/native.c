@@ -130,6 +130,12 @@ native_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **err
     return varve_folder_list(native->snapshots, func, data, error);
 }
 
+static int
+native_get_fd(gpointer self)
+{
+    return ((Native *)self)->snapshots;
+}
+
 const VarveDriver varve_driver_native = {
     .name = "native",
     .summary = "plain directories; an active snapshot is a copy, sharing blocks where possible",
@@ -137,6 +143,7 @@ const VarveDriver varve_driver_native = {
     .open = native_open,
     .close = native_close,
     .destroy = native_destroy,
+    .get_fd = native_get_fd,
     .create = native_create,
     .sync = native_sync,
     .mounts = native_mounts,

@@ -7,15 +7,12 @@
 
 /* --- options that all mounts of this process have --------------------------------------------- */
 
-/* index=on, which a kernel may have as its default, refuses layers that were moved or copied; ours
- * may be. Only kernels that know the option have the module parameter. */
+/* Whether the kernel knows an option: then its module has a parameter of that name. */
 static gboolean
-knows_index(void)
+knows_parameter(const char *name)
 {
-    /* The parameter shows once the module is loaded, which asking for the file system does. */
-    int context = fsopen("overlay", FSOPEN_CLOEXEC);
-    varve_fd_clear(&context);
-    return access("/sys/module/overlay/parameters/index", F_OK) == 0;
+    g_autofree char *path = g_strconcat("/sys/module/overlay/parameters/", name, NULL);
+    return access(path, F_OK) == 0;
 }
 
 /* In a user namespace overlayfs cannot keep its notes in trusted xattrs. The initial one maps all
@@ -38,10 +35,19 @@ char **
 varve_overlay_common_options(void)
 {
     g_autoptr(GStrvBuilder) options = g_strv_builder_new();
-    if (knows_index())
+    /* Parameters show once the module is loaded, which asking for the file system does. */
+    int context = fsopen("overlay", FSOPEN_CLOEXEC);
+    varve_fd_clear(&context);
+    /* index=on, which a kernel may have as its default, refuses layers that were moved or copied;
+     * ours may be. */
+    if (knows_parameter("index"))
         g_strv_builder_add(options, "index=off");
+    /* Without redirects a directory of a lower layer cannot be renamed (EXDEV), and not every
+     * program falls back to copying it. Notes in user xattrs are not trusted with them. */
     if (in_user_namespace())
         g_strv_builder_add(options, "userxattr");
+    else if (knows_parameter("redirect_dir"))
+        g_strv_builder_add(options, "redirect_dir=on");
     return g_strv_builder_end(options);
 }
 

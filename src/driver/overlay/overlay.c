@@ -173,6 +173,12 @@ overlay_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **er
            varve_folder_list(overlay->work, func, data, error);
 }
 
+static int
+overlay_get_fd(gpointer self)
+{
+    return ((Overlay *)self)->fs;
+}
+
 const VarveDriver varve_driver_overlay = {
     .name = "overlay",
     .summary = "directories of changes, shown on top of each other by the kernel's overlayfs",
@@ -181,6 +187,7 @@ const VarveDriver varve_driver_overlay = {
     .open = overlay_open,
     .close = overlay_close,
     .destroy = overlay_destroy,
+    .get_fd = overlay_get_fd,
     .create = overlay_create,
     .sync = overlay_sync,
     .mounts = overlay_mounts,
