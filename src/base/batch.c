@@ -86,6 +86,7 @@ varve_batch_submit(VarveBatch *batch, gpointer item)
     g_cond_init(&self.cond);
 
     g_mutex_lock(&batch->lock);
+    /* cppcheck-suppress autoVariables ; self is off the list again before this returns */
     *batch->tail = &self;
     batch->tail = &self.next;
     if (!batch->leading) {

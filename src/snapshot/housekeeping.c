@@ -26,7 +26,8 @@ struct VarveHousekeeper {
     GMutex lock;
     GCond cond;
     GThread *thread; /* started when there is something to do */
-    gboolean wanted, stopping;
+    gboolean wanted;
+    gint stopping;  /* written under the lock, and atomic: it is read without it too */
     GArray *usages; /* of Computed: to be kept in their records */
 };
 
@@ -309,8 +310,8 @@ removals_are_left(VarveEngine *engine)
     return !varve_store_read(engine->store, count_removals, &left, NULL) || left > 0;
 }
 
-/* One pass, unless another process does it, and more while removals are added. TRUE when some may be
- * left. */
+/* One pass, unless another process does it, and more while removals are added. TRUE when some may
+ * be left. */
 static gboolean
 run_background(VarveHousekeeper *keeper)
 {
@@ -388,12 +389,12 @@ write_usages(VarveHousekeeper *keeper)
 
 /* Waits for something to do. Under the lock. */
 static void
-wait_for_work(VarveHousekeeper *keeper, gboolean failed)
+wait_for_work(VarveHousekeeper *keeper, gboolean left)
 {
     gint64 now = g_get_monotonic_time(), until = 0;
     if (keeper->usages != NULL)
         until = now + GATHER_FOR;
-    else if (failed)
+    else if (left)
         until = now + RETRY_AFTER;
     while (!keeper->wanted && !keeper->stopping) {
         if (until == 0) {
@@ -401,7 +402,7 @@ wait_for_work(VarveHousekeeper *keeper, gboolean failed)
             if (keeper->usages != NULL)
                 until = g_get_monotonic_time() + GATHER_FOR;
         } else if (!g_cond_wait_until(&keeper->cond, &keeper->lock, until)) {
-            keeper->wanted = failed;
+            keeper->wanted = left;
             return;
         }
     }
@@ -411,10 +412,10 @@ static gpointer
 keep_house(gpointer data)
 {
     VarveHousekeeper *keeper = data;
-    gboolean failed = FALSE;
+    gboolean left = FALSE;
     g_mutex_lock(&keeper->lock);
     for (;;) {
-        wait_for_work(keeper, failed);
+        wait_for_work(keeper, left);
         if (g_atomic_int_get(&keeper->engine->cancelled))
             break;
         if (keeper->usages != NULL) {
@@ -422,7 +423,7 @@ keep_house(gpointer data)
         } else if (keeper->wanted) {
             keeper->wanted = FALSE;
             g_mutex_unlock(&keeper->lock);
-            failed = run_background(keeper->engine);
+            left = run_background(keeper);
             g_mutex_lock(&keeper->lock);
         } else if (keeper->stopping) {
             break;
@@ -487,7 +488,7 @@ varve_housekeeper_free(VarveHousekeeper *keeper)
     if (keeper == NULL)
         return;
     g_mutex_lock(&keeper->lock);
-    keeper->stopping = TRUE;
+    g_atomic_int_set(&keeper->stopping, TRUE);
     g_cond_signal(&keeper->cond);
     g_mutex_unlock(&keeper->lock);
     g_clear_pointer(&keeper->thread, g_thread_join);

@@ -267,7 +267,7 @@ static gboolean
 publish_commit(VarveStoreTxn *txn, gpointer data, GError **error)
 {
     Commit *c = data;
-    guint64 parent;
+    guint64 parent = 0;
     g_autoptr(VarveSnapshotRecord) record = NULL;
     if (!check_commit(txn, c, &record, &parent, error))
         return FALSE;

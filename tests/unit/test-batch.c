@@ -35,16 +35,17 @@ static void
 test_alone(void)
 {
     Fixture f = {0};
-    g_autoptr(VarveBatch) batch = f.batch = varve_batch_new(run, &f);
+    f.batch = varve_batch_new(run, &f);
     submit_many(&f);
     g_assert_cmpint(f.batches, ==, 200);
+    varve_batch_free(f.batch);
 }
 
 static void
 test_shared(void)
 {
     Fixture f = {0};
-    g_autoptr(VarveBatch) batch = f.batch = varve_batch_new(run, &f);
+    f.batch = varve_batch_new(run, &f);
     GThread *threads[8];
     for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
         threads[i] = g_thread_new("submit", submit_many, &f);
@@ -52,6 +53,7 @@ test_shared(void)
         g_thread_join(threads[i]);
     g_assert_cmpint(f.done, ==, 1600);
     g_assert_cmpint(f.batches, <, 1600); /* eight threads that wait 200 us did share */
+    varve_batch_free(f.batch);
 }
 
 int

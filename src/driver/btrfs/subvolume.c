@@ -88,7 +88,7 @@ varve_subvolume_delete(int dirfd, const char *name, GError **error)
         return TRUE;
     if (errno == ENOTEMPTY) { /* it has subvolumes inside */
         varve_autofd fd = varve_fd_open_dir(dirfd, name, error);
-        guint64 id;
+        guint64 id = 0;
         if (fd < 0 || !varve_subvolume_get_id(fd, &id, error) ||
             !varve_subvolume_delete_nested(fd, id, error))
             return FALSE;
