@@ -90,6 +90,8 @@ copy_listed(VarveFile from, VarveFile to, VarveXattrs which, const char *list, s
 static gboolean
 copy_xattrs(VarveFile from, VarveFile to, VarveXattrs which, GError **error)
 {
+    if (which == VARVE_XATTRS_NONE)
+        return TRUE;
     char some[1024];
     g_autofree char *all = NULL;
     const char *list = some;

@@ -16,6 +16,7 @@ typedef struct {
 } VarveFile;
 
 typedef enum {
+    VARVE_XATTRS_NONE, /* where from is known to have none; it is not looked at */
     VARVE_XATTRS_ALL,
     VARVE_XATTRS_WITHOUT_OVERLAY, /* leave out those that overlayfs keeps its notes in */
 } VarveXattrs;

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/batch.h"
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /*
  * Invariants, under the lock:
  *  - while leading is TRUE exactly one thread is between taking a queue and marking it done, or has
  *    been told to (its waiter's state is LEAD);
  *  - whoever is queued is asleep, or about to sleep, until its state leaves WAITING.
+ *
+ * Each waiter sleeps on its own state, without the lock: were they to take the lock when they wake,
+ * all of a batch would wake only to wait for each other.
  */
 
-typedef enum { WAITING, LEAD, DONE } State;
+enum { WAITING, LEAD, DONE };
 
 typedef struct Waiter Waiter;
 struct Waiter {
     gpointer item;
-    State state;
-    GCond cond;
+    gint state; /* a futex */
     Waiter *next;
 };
 
@@ -50,8 +55,23 @@ varve_batch_free(VarveBatch *batch)
     g_free(batch);
 }
 
-/* Takes all that is queued, the caller's own item among it, and runs it. Called and returns with
- * the lock held; drops it meanwhile. */
+/* futex(2) */
+static void
+sleep_while(gint *word, gint value)
+{
+    while (g_atomic_int_get(word) == value)
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void
+set_and_wake(gint *word, gint value)
+{
+    g_atomic_int_set(word, value);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Takes all that is queued, the caller's own item among it, and runs it. Called with the lock held,
+ * which it gives back. */
 static void
 lead(VarveBatch *batch)
 {
@@ -66,16 +86,17 @@ lead(VarveBatch *batch)
     batch->func(batch->items->pdata, batch->items->len, batch->data);
 
     g_mutex_lock(&batch->lock);
-    for (Waiter *w = taken, *next; w != NULL; w = next) {
-        next = w->next; /* w lives on its thread's stack: gone once that sees DONE */
-        w->state = DONE;
-        g_cond_signal(&w->cond);
-    }
-    if (batch->head != NULL) {
-        batch->head->state = LEAD;
-        g_cond_signal(&batch->head->cond);
-    } else {
+    Waiter *successor = batch->head;
+    if (successor == NULL)
         batch->leading = FALSE;
+    g_mutex_unlock(&batch->lock);
+
+    if (successor != NULL)
+        set_and_wake(&successor->state, LEAD);
+    for (Waiter *w = taken, *next; w != NULL; w = next) {
+        next = w->next; /* w lives on its thread's stack: it may be gone once that is DONE, and a
+                           wake-up that comes after is as harmless as any without a cause */
+        set_and_wake(&w->state, DONE);
     }
 }
 
@@ -83,7 +104,6 @@ void
 varve_batch_submit(VarveBatch *batch, gpointer item)
 {
     Waiter self = {.item = item, .state = WAITING};
-    g_cond_init(&self.cond);
 
     g_mutex_lock(&batch->lock);
     /* cppcheck-suppress autoVariables ; self is off the list again before this returns */
@@ -91,13 +111,14 @@ varve_batch_submit(VarveBatch *batch, gpointer item)
     batch->tail = &self.next;
     if (!batch->leading) {
         batch->leading = TRUE;
-        self.state = LEAD;
-    }
-    while (self.state == WAITING)
-        g_cond_wait(&self.cond, &batch->lock);
-    if (self.state == LEAD)
         lead(batch);
+        return;
+    }
     g_mutex_unlock(&batch->lock);
 
-    g_cond_clear(&self.cond);
+    sleep_while(&self.state, WAITING);
+    if (g_atomic_int_get(&self.state) == LEAD) {
+        g_mutex_lock(&batch->lock);
+        lead(batch);
+    }
 }

@@ -17,18 +17,22 @@
  * add removals for ever.
  */
 
-#define BATCH       64
+#define BATCH       512
 #define RETRY_AFTER (10 * G_USEC_PER_SEC)
-#define GATHER_FOR  (G_USEC_PER_SEC / 10) /* computed usages wait for others */
+#define GATHER_FOR  (G_USEC_PER_SEC / 10) /* what is to be done waits for more of the kind */
+
+static gpointer keep_house(gpointer data);
 
 struct VarveHousekeeper {
     VarveEngine *engine;
     GMutex lock;
     GCond cond;
     GThread *thread; /* started when there is something to do */
-    gboolean wanted;
-    gint stopping;  /* written under the lock, and atomic: it is read without it too */
-    GArray *usages; /* of Computed: to be kept in their records */
+    gint stopping;   /* written under the lock, and atomic: it is read without it too */
+    gint64 due;      /* when to do what follows, on the monotonic clock; 0: nothing */
+    gboolean free;   /* there are removals */
+    gboolean settle; /* there are writes that are not durable yet */
+    GArray *usages;  /* of Computed: to be kept in their records */
 };
 
 typedef struct {
@@ -372,39 +376,59 @@ keep_usages(VarveStoreTxn *txn, gpointer data, GError **error)
     return TRUE;
 }
 
-/* Writes what has gathered. Under the keeper's lock, which is let go meanwhile. If it fails, on a
- * full disk say, they are computed again when they are asked for. */
+/* If this fails, on a full disk say, they are computed again when they are asked for. */
 static void
-write_usages(VarveHousekeeper *keeper)
+write_usages(VarveEngine *engine, GArray *usages)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GArray) usages = g_steal_pointer(&keeper->usages);
-    g_mutex_unlock(&keeper->lock);
-    if (!varve_store_write(keeper->engine->store, VARVE_STORE_ORDERED, keep_usages, usages, &error))
+    if (!varve_store_write(engine->store, VARVE_STORE_ORDERED, keep_usages, usages, &error))
         varve_log(VARVE_LOG_DEBUG, "computed usages were not kept", "error", error->message, NULL);
-    g_mutex_lock(&keeper->lock);
+}
+
+static void
+settle(VarveEngine *engine)
+{
+    g_autoptr(GError) error = NULL;
+    if (!varve_store_sync(engine->store, &error))
+        varve_log(VARVE_LOG_ERROR, "the last changes are not durable", "error", error->message,
+                  NULL);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
-/* Waits for something to do. Under the lock. */
+/* Under the lock. */
 static void
-wait_for_work(VarveHousekeeper *keeper, gboolean left)
+do_within(VarveHousekeeper *keeper, gint64 delay)
 {
-    gint64 now = g_get_monotonic_time(), until = 0;
-    if (keeper->usages != NULL)
-        until = now + GATHER_FOR;
-    else if (left)
-        until = now + RETRY_AFTER;
-    while (!keeper->wanted && !keeper->stopping) {
-        if (until == 0) {
-            g_cond_wait(&keeper->cond, &keeper->lock);
-            if (keeper->usages != NULL)
-                until = g_get_monotonic_time() + GATHER_FOR;
-        } else if (!g_cond_wait_until(&keeper->cond, &keeper->lock, until)) {
-            keeper->wanted = left;
-            return;
-        }
+    gint64 at = g_get_monotonic_time() + delay;
+    if (keeper->due == 0 || keeper->due > at) {
+        keeper->due = at;
+        g_cond_signal(&keeper->cond);
+    }
+    if (keeper->thread == NULL)
+        keeper->thread = g_thread_new("varve-keeper", keep_house, keeper);
+}
+
+/* Does what has gathered. Under the lock, which is let go meanwhile. */
+static void
+do_all(VarveHousekeeper *keeper)
+{
+    VarveEngine *engine = keeper->engine;
+    g_autoptr(GArray) usages = g_steal_pointer(&keeper->usages);
+    gboolean freeing = keeper->free, settling = keeper->settle, left = FALSE;
+    keeper->due = 0;
+    keeper->free = keeper->settle = FALSE;
+    g_mutex_unlock(&keeper->lock);
+    if (usages != NULL)
+        write_usages(engine, usages);
+    if (settling)
+        settle(engine);
+    if (freeing)
+        left = run_background(keeper);
+    g_mutex_lock(&keeper->lock);
+    if (left && !keeper->stopping) {
+        keeper->free = TRUE;
+        do_within(keeper, RETRY_AFTER);
     }
 }
 
@@ -412,22 +436,16 @@ static gpointer
 keep_house(gpointer data)
 {
     VarveHousekeeper *keeper = data;
-    gboolean left = FALSE;
     g_mutex_lock(&keeper->lock);
-    for (;;) {
-        wait_for_work(keeper, left);
-        if (g_atomic_int_get(&keeper->engine->cancelled))
+    while (!g_atomic_int_get(&keeper->engine->cancelled)) {
+        if (keeper->due != 0 && (keeper->stopping || keeper->due <= g_get_monotonic_time()))
+            do_all(keeper);
+        else if (keeper->stopping)
             break;
-        if (keeper->usages != NULL) {
-            write_usages(keeper);
-        } else if (keeper->wanted) {
-            keeper->wanted = FALSE;
-            g_mutex_unlock(&keeper->lock);
-            left = run_background(keeper);
-            g_mutex_lock(&keeper->lock);
-        } else if (keeper->stopping) {
-            break;
-        }
+        else if (keeper->due != 0)
+            g_cond_wait_until(&keeper->cond, &keeper->lock, keeper->due);
+        else
+            g_cond_wait(&keeper->cond, &keeper->lock);
     }
     g_mutex_unlock(&keeper->lock);
     return NULL;
@@ -451,21 +469,21 @@ varve_housekeeper_new(VarveEngine *engine)
     return keeper;
 }
 
-/* Under the lock. */
-static void
-signal_thread(VarveHousekeeper *keeper)
-{
-    if (keeper->thread == NULL)
-        keeper->thread = g_thread_new("varve-keeper", keep_house, keeper);
-    g_cond_signal(&keeper->cond);
-}
-
 void
 varve_housekeeper_wake(VarveHousekeeper *keeper)
 {
     g_mutex_lock(&keeper->lock);
-    keeper->wanted = TRUE;
-    signal_thread(keeper);
+    keeper->free = TRUE;
+    do_within(keeper, GATHER_FOR);
+    g_mutex_unlock(&keeper->lock);
+}
+
+void
+varve_housekeeper_settle(VarveHousekeeper *keeper)
+{
+    g_mutex_lock(&keeper->lock);
+    keeper->settle = TRUE;
+    do_within(keeper, GATHER_FOR);
     g_mutex_unlock(&keeper->lock);
 }
 
@@ -474,11 +492,10 @@ varve_housekeeper_keep_usage(VarveHousekeeper *keeper, guint64 id, const VarveUs
 {
     Computed computed = {id, *usage};
     g_mutex_lock(&keeper->lock);
-    if (keeper->usages == NULL) {
+    if (keeper->usages == NULL)
         keeper->usages = g_array_new(FALSE, FALSE, sizeof(Computed));
-        signal_thread(keeper);
-    }
     g_array_append_val(keeper->usages, computed);
+    do_within(keeper, GATHER_FOR);
     g_mutex_unlock(&keeper->lock);
 }
 

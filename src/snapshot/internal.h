@@ -68,8 +68,9 @@ GPtrArray *varve_engine_pool_records(VarveEngine *engine, GError **error);
 
 void varve_pool_free(VarvePool *pool);
 
-/* How changes to a pool's records are written. */
-VarveStoreSync varve_pool_sync_mode(VarvePool *pool);
+/* Publishes a change of a pool's records that need not be durable when the caller is told of it: it
+ * is a tenth of a second later, and by then in the order of the changes. */
+gboolean varve_pool_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error);
 
 /* --- lineage.c ----------------------------------------------------------------------------- */
 
@@ -148,15 +149,18 @@ void varve_housekeeper_free(VarveHousekeeper *keeper);
 /* There is something to free. */
 void varve_housekeeper_wake(VarveHousekeeper *keeper);
 
+/* There are writes that should be made durable before long. */
+void varve_housekeeper_settle(VarveHousekeeper *keeper);
+
 /* The usage of a committed snapshot was computed: keep it in its record, some time. */
 void varve_housekeeper_keep_usage(VarveHousekeeper *keeper, guint64 id, const VarveUsage *usage);
 
 /* Undoes what dead processes were in the middle of. */
 void varve_housekeeper_reap(VarveEngine *engine);
 
-/* Sets right on disk what an operation that was cut short left of the snapshot: one without a record
- * is removed (*orphan), an active one is made writable again. The caller works on the id, or knows
- * that whoever did is dead. */
+/* Sets right on disk what an operation that was cut short left of the snapshot: one without a
+ * record is removed (*orphan), an active one is made writable again. The caller works on the id, or
+ * knows that whoever did is dead. */
 gboolean varve_housekeeper_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error);
 
 /* Does everything now; pool NULL: in all of them. */

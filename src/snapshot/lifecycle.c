@@ -165,10 +165,9 @@ run_create(Create *c, VarveMount **mount, GError **error)
     c->id = c->lineage.snapshot.id;
 
     VarveMount *made = NULL;
-    gboolean ok =
-        (mount == NULL ||
-         (made = pool->driver->mounts(pool->self, &c->lineage.snapshot, error)) != NULL) &&
-        varve_store_write(engine->store, varve_pool_sync_mode(pool), publish_create, c, error);
+    gboolean ok = (mount == NULL || (made = pool->driver->mounts(pool->self, &c->lineage.snapshot,
+                                                                 error)) != NULL) &&
+                  varve_pool_publish(pool, publish_create, c, error);
     if (!ok) {
         undo(pool, c->id);
         g_clear_pointer(&made, varve_mount_free);
@@ -318,6 +317,15 @@ begin_commit(Commit *c, guint *slot, GError **error)
     }
 }
 
+/* A committed snapshot is durable when the caller is told of it, unless the pool is relaxed. */
+static gboolean
+publish(Commit *c, GError **error)
+{
+    if (c->pool->relaxed)
+        return varve_pool_publish(c->pool, publish_commit, c, error);
+    return varve_store_write(c->pool->engine->store, VARVE_STORE_DURABLE, publish_commit, c, error);
+}
+
 static gboolean
 run_commit(Commit *c, GError **error)
 {
@@ -326,9 +334,7 @@ run_commit(Commit *c, GError **error)
     guint slot;
     if (!begin_commit(c, &slot, error))
         return FALSE;
-    gboolean ok =
-        commit_on_disk(pool, c->expected, error) &&
-        varve_store_write(engine->store, varve_pool_sync_mode(pool), publish_commit, c, error);
+    gboolean ok = commit_on_disk(pool, c->expected, error) && publish(c, error);
     if (!ok)
         undo(pool, c->expected);
     varve_inflight_end(engine->inflight, slot);
@@ -388,7 +394,7 @@ varve_snapshot_remove(VarvePool *pool, const char *key, GError **error)
     Remove r = {pool, key};
     VarveEngine *engine = pool->engine;
     if (!varve_check_key("key", key, error) || !varve_check_cancelled(&engine->cancelled, error) ||
-        !varve_store_write(engine->store, varve_pool_sync_mode(pool), publish_remove, &r, error))
+        !varve_pool_publish(pool, publish_remove, &r, error))
         return varve_prefix_operation(error, "removing", pool, key);
     varve_housekeeper_wake(engine->housekeeper);
     return TRUE;
@@ -473,8 +479,7 @@ varve_snapshot_update(VarvePool *pool, const char *key, GHashTable *labels,
 {
     Update u = {.pool = pool, .key = key, .labels = labels, .fields = fields};
     gboolean ok = varve_check_key("key", key, error) && varve_check_labels(labels, error) &&
-                  varve_store_write(pool->engine->store, varve_pool_sync_mode(pool), publish_update,
-                                    &u, error);
+                  varve_pool_publish(pool, publish_update, &u, error);
     if (ok && info != NULL)
         *info = g_steal_pointer(&u.info);
     g_clear_pointer(&u.info, varve_snapshot_info_free);

@@ -150,10 +150,14 @@ get_open(VarveEngine *engine, const VarvePoolRecord *record, GError **error)
     return pool;
 }
 
-VarveStoreSync
-varve_pool_sync_mode(VarvePool *pool)
+gboolean
+varve_pool_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error)
 {
-    return pool->relaxed ? VARVE_STORE_ORDERED : VARVE_STORE_DURABLE;
+    VarveEngine *engine = pool->engine;
+    if (!varve_store_write(engine->store, VARVE_STORE_ORDERED, func, data, error))
+        return FALSE;
+    varve_housekeeper_settle(engine->housekeeper);
+    return TRUE;
 }
 
 const char *
@@ -541,7 +545,7 @@ describe(VarveEngine *engine, const VarvePoolRecord *record, GError **error)
     if (pool == NULL) {
         info->problem = g_strdup(failure->message);
     } else if (fstatvfs(pool->driver->get_fd(pool->self), &st) == 0) {
-        info->size = (guint64)st.f_blocks * st.f_frsize;
+        info->size = (guint64)(st.f_blocks - st.f_bfree + st.f_bavail) * st.f_frsize; /* as df */
         info->free = (guint64)st.f_bavail * st.f_frsize;
     }
     return info;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/inflight.h"
 #include "base/fd.h"
+#include "store/internal.h"
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -91,8 +92,8 @@ start_epoch(File *file, guint64 min_id)
         __atomic_store_n(&file->head.last_id, min_id, __ATOMIC_SEQ_CST);
 }
 
-/* Takes place i if it is free or, with used, if a dead process left it. What that one was working on
- * is found by a search then. */
+/* Takes place i if it is free or, with used, if a dead process left it. What that one was working
+ * on is found by a search then. */
 static gboolean
 try_place(VarveInflight *inflight, guint i, guint8 used)
 {
@@ -110,8 +111,8 @@ try_place(VarveInflight *inflight, guint i, guint8 used)
     return TRUE;
 }
 
-/* Places that dead processes left are better reaped, so they are the last choice; but processes that
- * only look never reap. */
+/* Places that dead processes left are better reaped, so they are the last choice; but processes
+ * that only look never reap. */
 static gboolean
 take_place(VarveInflight *inflight, GError **error)
 {
@@ -136,6 +137,7 @@ allocate(int fd, GError **error)
         return varve_error_set_errno(error, errno, "looking at it");
     if (st.st_size >= (off_t)sizeof(File))
         return TRUE;
+    varve_store_set_nocow(fd);
     int rc = posix_fallocate(fd, 0, sizeof(File));
     return rc == 0 || varve_error_set_errno(error, rc, "allocating it");
 }

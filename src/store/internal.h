@@ -21,6 +21,7 @@ struct VarveStoreTxn {
     MDB_txn *txn;
     gboolean wrote; /* the function that runs has changed something */
     gboolean full;  /* the map was too small: grow it and run again */
+    gboolean room;  /* the disk is not full: records may be added */
 };
 
 MDB_dbi varve_store_table(VarveStoreTxn *txn, Table table);
@@ -37,5 +38,10 @@ gboolean varve_store_put(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val 
 /* value: NULL, or which duplicate. It is no error when there is none. */
 gboolean varve_store_del(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val *value,
                          GError **error);
+
+/* Files that are made in this directory, or this file, if it is still empty, are written in place,
+ * where the file system would not do that by itself (btrfs). On a full one that is the only way in
+ * which they can be written, and mapped ones must be: else the process is killed. */
+void varve_store_set_nocow(int fd);
 
 #endif

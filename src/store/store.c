@@ -20,12 +20,14 @@
  *
  * The data file is kept ahead of its use (reserve): pages that LMDB appends overwrite zeros that
  * are already allocated. So a sync need not change the file system's own metadata, which costs as
- * much again, and a disk that is full can still take the records that are needed to free it.
+ * much again. And on a full disk snapshots can still be removed: the last of the reserve is not
+ * given to records that are added.
  */
 
 #define INITIAL_MAP ((gsize)256 << 20)
 #define RESERVE     ((gsize)1 << 20)
 #define MAX_READERS 1024
+#define LOCKS_SIZE  (4096 + MAX_READERS * 64) /* a head, and a cache line for each reader */
 
 struct VarveStore {
     MDB_env *env;
@@ -98,6 +100,8 @@ varve_store_get(VarveStoreTxn *txn, Table table, const MDB_val *key, MDB_val *va
 gboolean
 varve_store_put(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val *value, GError **error)
 {
+    if (!txn->room && table != TABLE_REMOVALS)
+        return varve_error_set_errno(error, ENOSPC, "writing the store");
     txn->wrote = TRUE;
     int rc = mdb_put(txn->txn, txn->store->tables[table], key, value, 0);
     return rc == 0 || varve_store_error(txn, rc, "writing the store", error);
@@ -161,10 +165,32 @@ end(VarveStore *store)
     g_rw_lock_reader_unlock(&store->map_lock);
 }
 
+/* Pages inside the file that are free: LMDB's table 0 lists them, by the transaction that freed
+ * them, each list headed by its length. It can be read in a read transaction only. */
+static gsize
+count_free_pages(VarveStore *store)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    gsize sum = 0, n;
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0)
+        return 0;
+    if (mdb_cursor_open(txn, 0, &cursor) == 0) {
+        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+            memcpy(&n, value.mv_data, sizeof(n));
+            sum += n;
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return sum;
+}
+
 /* Writes zeros behind what LMDB uses, so that at least half of RESERVE is allocated ahead. Called
- * inside a write transaction, so nobody appends meanwhile. A disk that has no room for a reserve
- * may still have it for the transaction: failing is no error. */
-static void
+ * inside a write transaction, so nobody appends meanwhile. Returns whether there is room to add
+ * something: the last of it is kept for taking records away. */
+static gboolean
 reserve(VarveStore *store)
 {
     MDB_envinfo info;
@@ -172,12 +198,13 @@ reserve(VarveStore *store)
     mdb_env_info(store->env, &info);
     gsize used = (info.me_last_pgno + 1) * store->page_size;
     if (fstat(store->datafd, &st) < 0 || (gsize)st.st_size >= used + RESERVE / 2)
-        return;
+        return TRUE;
 
     g_autofree char *zeros = g_malloc0(RESERVE);
     gsize from = MAX((gsize)st.st_size, used);
     ssize_t n = pwrite(store->datafd, zeros, RESERVE, (off_t)from);
-    (void)n;
+    gsize room = from + (gsize)MAX(n, 0) - used;
+    return room >= RESERVE / 4 || room + count_free_pages(store) * store->page_size >= RESERVE / 4;
 }
 
 /* --- reading and writing ---------------------------------------------------------------------- */
@@ -220,7 +247,7 @@ run_once(VarveStore *store, Write **writes, gsize n, GError **error)
     VarveStoreTxn txn;
     if (!begin(store, 0, &txn, error))
         return RAN;
-    reserve(store);
+    txn.room = reserve(store);
 
     Ran result = RAN;
     gboolean any = FALSE;
@@ -300,14 +327,14 @@ varve_store_sync(VarveStore *store, GError **error)
 /* --- opening ---------------------------------------------------------------------------------- */
 
 /* LMDB copies pages itself; doing it again, and summing each, makes a sync on btrfs twice as slow.
- * Other file systems do not know the flag. */
-static void
-set_nocow(int dirfd)
+ */
+void
+varve_store_set_nocow(int fd)
 {
     int flags;
-    if (ioctl(dirfd, FS_IOC_GETFLAGS, &flags) == 0) {
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
         flags |= FS_NOCOW_FL;
-        (void)ioctl(dirfd, FS_IOC_SETFLAGS, &flags);
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
     }
 }
 
@@ -400,9 +427,28 @@ initial_map(void)
     return text != NULL ? (gsize)strtoull(text, NULL, 10) : INITIAL_MAP;
 }
 
+/* LMDB makes its file of locks and readers sparse, and maps it: to write to a hole of it on a full
+ * disk would kill the process. So all of it is allocated before LMDB sees it; not later, since to
+ * close a file takes this process's locks on it away. */
+static gboolean
+allocate_locks(const char *path, GError **error)
+{
+    g_autofree char *name = g_build_filename(path, "lock.mdb", NULL);
+    struct stat st;
+    if (stat(name, &st) == 0 && st.st_blocks * 512 >= LOCKS_SIZE)
+        return TRUE;
+    varve_autofd fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return varve_error_set_errno(error, errno, "opening the store's locks");
+    int rc = posix_fallocate(fd, 0, LOCKS_SIZE);
+    return rc == 0 || varve_error_set_errno(error, rc, "allocating the store's locks");
+}
+
 static gboolean
 open_env(VarveStore *store, const char *path, GError **error)
 {
+    if (!allocate_locks(path, error))
+        return FALSE;
     int rc = mdb_env_create(&store->env);
     if (rc == 0)
         rc = mdb_env_set_maxdbs(store->env, N_TABLES);
@@ -430,7 +476,7 @@ open_store(VarveStore *store, const char *path, gboolean must_exist, GError **er
     if (dirfd < 0)
         return FALSE;
     if (fresh)
-        set_nocow(dirfd);
+        varve_store_set_nocow(dirfd);
     if (!open_env(store, path, error) || !open_tables(store, FALSE, error) ||
         !varve_store_read(store, read_superblock, store, error))
         return FALSE;

@@ -247,7 +247,7 @@ test_strange_names(gconstpointer data)
     Pool *pool = pool_new(data);
     if (pool == NULL)
         return;
-    const char *folder = pool->driver == &varve_driver_native ? "pool/snapshots" : "pool/fs";
+    const char *folder = pool->driver == &varve_driver_native ? "pool/snapshots/1" : "pool/fs/1";
     varve_autofd dir = varve_fd_open_dir(pool->scratch->fd, folder, NULL);
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
         g_assert_no_errno(mkdirat(dir, names[i], 0700));
@@ -266,14 +266,14 @@ test_remains(gconstpointer data)
     if (pool == NULL)
         return;
     if (pool->driver == &varve_driver_overlay) {
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "work/7", 0700));
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "work/7/work", 0));
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "work/7/work/#1", 0));
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "fs/8", 0700));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "work/7/7", 0700));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "work/7/7/work", 0));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "work/7/7/work/#1", 0));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "fs/8/8", 0700));
     } else {
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "snapshots/7", 0700));
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "snapshots/8", 0700));
-        g_assert_no_errno(mkdirat(pool->host.dirfd, "snapshots/8/half", 0));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "snapshots/7/7", 0700));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "snapshots/8/8", 0700));
+        g_assert_no_errno(mkdirat(pool->host.dirfd, "snapshots/8/8/half", 0));
     }
     pool_assert_listed(pool, POOL_ID(7) | POOL_ID(8));
     pool_discard(pool, 7);

@@ -239,14 +239,18 @@ test_walk(Fixture *f, gconstpointer data)
     g_assert_cmpuint(g_strv_length(names) - 1, ==, 1501);
 }
 
+/* How many snapshots are on disk. */
 static guint
 entries(Fixture *f)
 {
-    g_autofree char *path = g_build_filename(f->dir, "pools", "p", "snapshots", NULL);
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     guint n = 0;
-    while (dir != NULL && g_dir_read_name(dir) != NULL)
-        n++;
+    for (guint shard = 0; shard < 64; shard++) {
+        g_autofree char *path = g_strdup_printf("%s/pools/p/snapshots/%u", f->dir, shard);
+        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+        g_assert_nonnull(dir);
+        while (g_dir_read_name(dir) != NULL)
+            n++;
+    }
     return n;
 }
 
@@ -259,7 +263,7 @@ test_cleanup(Fixture *f, gconstpointer data)
     OK(varve_engine_cleanup(f->engine, NULL, &result, &error));
     g_assert_cmpuint(result.orphans, ==, 0);
     g_autofree char *stray =
-        g_build_filename(f->dir, "pools", "p", "snapshots", "4711", "deep", NULL);
+        g_build_filename(f->dir, "pools", "p", "snapshots", "39", "4711", "deep", NULL);
     g_assert_cmpint(g_mkdir_with_parents(stray, 0755), ==, 0);
     g_assert_cmpuint(entries(f), ==, 2);
     OK(varve_engine_cleanup(f->engine, NULL, &result, &error));

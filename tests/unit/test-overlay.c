@@ -17,7 +17,7 @@ test_deep(gconstpointer data)
     for (gsize n = 0; n < depth; n++) { /* n parents: the last n ids, the nearest first */
         VarveDriverSnapshot layer = {n + 1, ACTIVE, parents + depth - n, n};
         pool_create(pool, &layer);
-        g_autofree char *path = g_strdup_printf("fs/%zu/file", n + 1);
+        g_autofree char *path = g_strdup_printf("fs/%zu/%zu/file", (n + 1) % 64, n + 1);
         g_autofree char *text = g_strdup_printf("layer %zu", n + 1);
         pool_write_file(pool->host.dirfd, path, text);
         parents[depth - n - 1] = n + 1;
@@ -75,13 +75,14 @@ test_mounts(gconstpointer data)
     Pool *pool = pool_new(data);
     if (pool == NULL)
         return;
-    assert_mount(pool, snapshot(ACTIVE, 7), "bind", "fs/7 rw,rbind");
-    assert_mount(pool, snapshot(VIEW, 7), "bind", "fs/7 ro,rbind");
-    assert_mount(pool, snapshot(VIEW, 7, 2), "bind", "fs/2 ro,rbind");
+    assert_mount(pool, snapshot(ACTIVE, 7), "bind", "fs/7/7 rw,rbind");
+    assert_mount(pool, snapshot(VIEW, 7), "bind", "fs/7/7 ro,rbind");
+    assert_mount(pool, snapshot(VIEW, 7, 2), "bind", "fs/2/2 ro,rbind");
     assert_mount(pool, snapshot(VIEW, 7, 2, 1), "overlay",
-                 "overlay lowerdir=fs/2:fs/1,index=off,redirect_dir=on");
-    assert_mount(pool, snapshot(ACTIVE, 7, 2), "overlay",
-                 "overlay workdir=work/7,upperdir=fs/7,lowerdir=fs/2,index=off,redirect_dir=on");
+                 "overlay lowerdir=fs/2/2:fs/1/1,index=off,redirect_dir=on");
+    assert_mount(
+        pool, snapshot(ACTIVE, 7, 2), "overlay",
+        "overlay workdir=work/7/7,upperdir=fs/7/7,lowerdir=fs/2/2,index=off,redirect_dir=on");
     pool_free(pool);
 }
 

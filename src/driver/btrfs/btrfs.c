@@ -23,8 +23,6 @@
  * lives on the btrfs that its directory is on, or on one in a sparse file (image.h).
  */
 
-#define SHARDS 64
-
 typedef struct {
     const VarveDriverHost *host;
     VarveBtrfsImage *image; /* NULL when the pool's directory is on btrfs itself */
@@ -135,49 +133,22 @@ btrfs_open(const VarveDriverHost *host, gboolean fresh, GError **error)
 }
 
 static gboolean
-remove_folders(Btrfs *btrfs, GError **error)
-{
-    for (int shard = 0; shard < SHARDS; shard++) {
-        if (unlinkat(btrfs->subvolumes, varve_folder_name((guint64)shard).text, AT_REMOVEDIR) < 0 &&
-            errno != ENOENT)
-            return varve_error_set_errno(error, errno, "removing subvolumes/%d", shard);
-    }
-    if (unlinkat(btrfs->root, "subvolumes", AT_REMOVEDIR) < 0 && errno != ENOENT)
-        return varve_error_set_errno(error, errno, "removing the directory subvolumes");
-    return TRUE;
-}
-
-static gboolean
 btrfs_destroy(gpointer self, GError **error)
 {
     Btrfs *btrfs = self;
     if (btrfs->image == NULL)
-        return remove_folders(btrfs, error);
+        return varve_folder_remove(btrfs->root, "subvolumes", error);
     varve_fd_clear(&btrfs->subvolumes); /* it would keep the image from being unmounted */
     return varve_btrfs_image_destroy(btrfs->image, error);
 }
 
 /* --- snapshots -------------------------------------------------------------------------------- */
 
-/* Opens the directory that id's subvolume is in, making it if it is not there. */
-static int
-open_shard(Btrfs *btrfs, guint64 id, GError **error)
-{
-    VarveFolderName name = varve_folder_name(id % SHARDS);
-    int fd = openat(btrfs->subvolumes, name.text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return varve_fd_make_dir(btrfs->subvolumes, name.text, 0700, error);
-    if (fd < 0)
-        varve_error_set_errno(error, errno, "opening directory subvolumes/%s", name.text);
-    return fd;
-}
-
 static int
 open_subvolume(Btrfs *btrfs, guint64 id, GError **error)
 {
-    g_autofree char *path =
-        g_strdup_printf("%u/%" G_GUINT64_FORMAT, (unsigned int)(id % SHARDS), id);
-    int fd = openat(btrfs->subvolumes, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(btrfs->subvolumes, varve_folder_path(id).text,
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         varve_error_set_errno(error, errno, "opening subvolume %" G_GUINT64_FORMAT, id);
     return fd;
@@ -189,7 +160,7 @@ btrfs_create(gpointer self, const VarveDriverSnapshot *snapshot, GError **error)
     Btrfs *btrfs = self;
     if (snapshot->kind == VARVE_KIND_VIEW && snapshot->n_parents > 0)
         return TRUE;
-    varve_autofd shard = open_shard(btrfs, snapshot->id, error);
+    varve_autofd shard = varve_folder_open_shard(btrfs->subvolumes, snapshot->id, error);
     if (shard < 0)
         return FALSE;
     VarveFolderName name = varve_folder_name(snapshot->id);
@@ -256,10 +227,9 @@ static gboolean
 btrfs_remove(gpointer self, guint64 id, GError **error)
 {
     Btrfs *btrfs = self;
-    varve_autofd shard = openat(btrfs->subvolumes, varve_folder_name(id % SHARDS).text,
-                                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    varve_autofd shard = varve_folder_open_shard(btrfs->subvolumes, id, error);
     if (shard < 0)
-        return errno == ENOENT || varve_error_set_errno(error, errno, "opening a shard");
+        return FALSE;
     return varve_subvolume_delete(shard, varve_folder_name(id).text, error);
 }
 
@@ -269,17 +239,7 @@ static gboolean
 btrfs_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **error)
 {
     Btrfs *btrfs = self;
-    for (guint64 number = 0; number < SHARDS; number++) {
-        varve_autofd shard = openat(btrfs->subvolumes, varve_folder_name(number).text,
-                                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (shard < 0 && errno == ENOENT)
-            continue;
-        if (shard < 0)
-            return varve_error_set_errno(error, errno, "opening a shard");
-        if (!varve_folder_list(shard, func, data, error))
-            return FALSE;
-    }
-    return TRUE;
+    return varve_folder_list(btrfs->subvolumes, func, data, error);
 }
 
 static int

@@ -78,8 +78,8 @@ native_create(gpointer self, const VarveDriverSnapshot *snapshot, GError **error
     if (snapshot->kind == VARVE_KIND_VIEW)
         return TRUE;
     VarveTreeWatch watch = watch_of(native);
-    return varve_tree_copy(native->snapshots, varve_folder_name(snapshot->parents[0]).text,
-                           native->snapshots, varve_folder_name(snapshot->id).text, &watch, error);
+    return varve_tree_copy(native->snapshots, varve_folder_path(snapshot->parents[0]).text,
+                           native->snapshots, varve_folder_path(snapshot->id).text, &watch, error);
 }
 
 static gboolean
@@ -96,7 +96,7 @@ native_mounts(gpointer self, const VarveDriverSnapshot *snapshot, GError **error
     gboolean active = snapshot->kind == VARVE_KIND_ACTIVE;
     guint64 id = active || snapshot->n_parents == 0 ? snapshot->id : snapshot->parents[0];
     g_autofree char *source =
-        g_strconcat(native->host->path, "/snapshots/", varve_folder_name(id).text, NULL);
+        g_strconcat(native->host->path, "/snapshots/", varve_folder_path(id).text, NULL);
     const char *const options[] = {active ? "rw" : "ro", "rbind", NULL};
     return varve_mount_new("bind", source, options);
 }
@@ -105,12 +105,12 @@ static gboolean
 native_usage(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *usage, GError **error)
 {
     Native *native = self;
-    VarveFolderName name = varve_folder_name(snapshot->id);
+    VarveFolderName name = varve_folder_path(snapshot->id);
     if (snapshot->n_parents == 0)
         return varve_tree_usage(native->snapshots, name.text, &usage->bytes, &usage->inodes, error);
 
     varve_autofd parent =
-        varve_fd_open_dir(native->snapshots, varve_folder_name(snapshot->parents[0]).text, error);
+        varve_fd_open_dir(native->snapshots, varve_folder_path(snapshot->parents[0]).text, error);
     return parent >= 0 && varve_tree_usage_beyond(native->snapshots, name.text, parent,
                                                   &usage->bytes, &usage->inodes, error);
 }
@@ -120,7 +120,7 @@ native_remove(gpointer self, guint64 id, GError **error)
 {
     Native *native = self;
     VarveTreeWatch watch = watch_of(native);
-    return varve_tree_remove(native->snapshots, varve_folder_name(id).text, &watch, error);
+    return varve_tree_remove(native->snapshots, varve_folder_path(id).text, &watch, error);
 }
 
 static gboolean

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
+#include "driver/folder.h"
 #include "driver/overlay/overlay.h"
 #include <string.h>
 #include <sys/mount.h>
@@ -56,7 +57,7 @@ varve_overlay_common_options(void)
 static char *
 layer_path(const char *path, const char *folder, guint64 id)
 {
-    return g_strdup_printf("%s/%s/%" G_GUINT64_FORMAT, path, folder, id);
+    return g_strdup_printf("%s/%s/%s", path, folder, varve_folder_path(id).text);
 }
 
 static VarveMount *
@@ -73,8 +74,8 @@ lowerdir_option(const char *path, const VarveDriverSnapshot *snapshot)
 {
     GString *option = g_string_new("lowerdir=");
     for (gsize i = 0; i < snapshot->n_parents; i++)
-        g_string_append_printf(option, "%s%s/fs/%" G_GUINT64_FORMAT, i > 0 ? ":" : "", path,
-                               snapshot->parents[i]);
+        g_string_append_printf(option, "%s%s/fs/%s", i > 0 ? ":" : "", path,
+                               varve_folder_path(snapshot->parents[i]).text);
     return g_string_free(option, FALSE);
 }
 

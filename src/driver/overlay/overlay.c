@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "driver/overlay/overlay.h"
+#include "base/attributes.h"
 #include "base/fd.h"
 #include "base/tree.h"
 #include "driver/folder.h"
 #include "driver/syncfs.h"
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /*
@@ -23,11 +25,23 @@
  * alone from now on. So a committed snapshot can be put on any parents at any time.
  */
 
+#define N_ROOTS 64
+
+/* The root directory of a parent, which does not change any more: many snapshots are prepared on
+ * the same one, and to look again would take as long as making a directory. */
+typedef struct {
+    guint64 id; /* 0: none */
+    struct stat st;
+    gboolean plain; /* it has no xattrs */
+} Root;
+
 typedef struct {
     const VarveDriverHost *host;
     int fs, work; /* the two folders */
     VarveSyncfs *syncfs;
     char **options; /* those that all mounts have */
+    GMutex roots_lock;
+    Root roots[N_ROOTS]; /* of parents that were asked for last, by id modulo N_ROOTS */
 } Overlay;
 
 static void
@@ -35,6 +49,7 @@ overlay_close(gpointer self)
 {
     Overlay *overlay = self;
     varve_syncfs_free(overlay->syncfs);
+    g_mutex_clear(&overlay->roots_lock);
     g_strfreev(overlay->options);
     varve_fd_clear(&overlay->fs);
     varve_fd_clear(&overlay->work);
@@ -64,6 +79,7 @@ overlay_open(const VarveDriverHost *host, gboolean fresh, GError **error)
     overlay->work = work;
     overlay->syncfs = varve_syncfs_new(overlay->fs);
     overlay->options = varve_overlay_common_options();
+    g_mutex_init(&overlay->roots_lock);
     fs = -1;
     return overlay;
 }
@@ -91,9 +107,40 @@ overlay_remove(gpointer self, guint64 id, GError **error)
 {
     Overlay *overlay = self;
     VarveTreeWatch watch = watch_of(overlay);
-    VarveFolderName name = varve_folder_name(id);
+    VarveFolderName name = varve_folder_path(id);
     return varve_tree_remove(overlay->work, name.text, &watch, error) &&
            varve_tree_remove(overlay->fs, name.text, &watch, error);
+}
+
+static gboolean
+read_root(Overlay *overlay, guint64 id, Root *root, GError **error)
+{
+    varve_autofd fd = varve_fd_open_dir(overlay->fs, varve_folder_path(id).text, error);
+    if (fd < 0)
+        return FALSE;
+    if (fstat(fd, &root->st) < 0)
+        return varve_error_set_errno(error, errno, "looking at the parent's root directory");
+    ssize_t xattrs = flistxattr(fd, NULL, 0);
+    root->id = id;
+    root->plain = xattrs == 0 || (xattrs < 0 && errno == EOPNOTSUPP);
+    return TRUE;
+}
+
+static gboolean
+find_root(Overlay *overlay, guint64 id, Root *root, GError **error)
+{
+    Root *kept = &overlay->roots[id % N_ROOTS];
+    g_mutex_lock(&overlay->roots_lock);
+    *root = *kept;
+    g_mutex_unlock(&overlay->roots_lock);
+    if (root->id == id)
+        return TRUE;
+    if (!read_root(overlay, id, root, error))
+        return FALSE;
+    g_mutex_lock(&overlay->roots_lock);
+    *kept = *root;
+    g_mutex_unlock(&overlay->roots_lock);
+    return TRUE;
 }
 
 /* An upper directory's own attributes hide those of the lower ones, so it must begin with its
@@ -101,11 +148,16 @@ overlay_remove(gpointer self, guint64 id, GError **error)
 static gboolean
 inherit_root(Overlay *overlay, guint64 id, guint64 parent, GError **error)
 {
-    varve_autofd from = varve_fd_open_dir(overlay->fs, varve_folder_name(parent).text, error);
-    if (from < 0)
+    Root root;
+    VarveFolderName to = varve_folder_path(id), from = varve_folder_path(parent);
+    if (!find_root(overlay, parent, &root, error))
         return FALSE;
-    varve_autofd to = varve_fd_open_dir(overlay->fs, varve_folder_name(id).text, error);
-    return to >= 0 && varve_tree_copy_attributes(from, to, error);
+    if (root.plain)
+        return varve_attributes_copy((VarveFile){overlay->fs, from.text}, &root.st,
+                                     (VarveFile){overlay->fs, to.text}, VARVE_XATTRS_NONE, error);
+    varve_autofd fromfd = varve_fd_open_dir(overlay->fs, from.text, error);
+    varve_autofd tofd = fromfd < 0 ? -1 : varve_fd_open_dir(overlay->fs, to.text, error);
+    return tofd >= 0 && varve_tree_copy_attributes(fromfd, tofd, error);
 }
 
 static gboolean
@@ -118,7 +170,7 @@ make_directory(int folder, const char *name, mode_t mode, GError **error)
 static gboolean
 create_on_parents(Overlay *overlay, guint64 id, guint64 parent, GError **error)
 {
-    VarveFolderName name = varve_folder_name(id);
+    VarveFolderName name = varve_folder_path(id);
     if (!make_directory(overlay->fs, name.text, 0755, error))
         return FALSE;
     if (make_directory(overlay->work, name.text, 0700, error)) {
@@ -161,7 +213,7 @@ static gboolean
 overlay_usage(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *usage, GError **error)
 {
     Overlay *overlay = self;
-    return varve_tree_usage(overlay->fs, varve_folder_name(snapshot->id).text, &usage->bytes,
+    return varve_tree_usage(overlay->fs, varve_folder_path(snapshot->id).text, &usage->bytes,
                             &usage->inodes, error);
 }
 

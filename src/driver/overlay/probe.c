@@ -30,7 +30,8 @@ has_entry_types(int fd, GError **error)
 static gboolean
 make_scratch(int scratch, GError **error)
 {
-    static const char *const names[] = {"fs", "work", "mnt", "fs/1", "fs/2", "fs/3", "work/3"};
+    static const char *const names[] = {"fs",     "work", "mnt",    "fs/1",   "fs/1/1",  "fs/2",
+                                        "fs/2/2", "fs/3", "fs/3/3", "work/3", "work/3/3"};
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
         if (mkdirat(scratch, names[i], 0700) < 0)
             return varve_error_set_errno(error, errno, "making directory %s", names[i]);
@@ -73,6 +74,7 @@ varve_overlay_probe(const char *path, GHashTable *settings, GError **error)
     g_autoptr(GError) reason = NULL;
     if (try_in(path, &reason))
         return TRUE;
-    return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+    gboolean full = g_error_matches(reason, VARVE_ERROR, VARVE_ERROR_NO_SPACE);
+    return varve_error_set(error, full ? VARVE_ERROR_NO_SPACE : VARVE_ERROR_FAILED_PRECONDITION,
                            "overlayfs does not work in %s: %s", path, reason->message);
 }
