@@ -106,9 +106,8 @@ varve_batch_submit(VarveBatch *batch, gpointer item)
     Waiter self = {.item = item, .state = WAITING};
 
     g_mutex_lock(&batch->lock);
-    /* cppcheck-suppress autoVariables ; self is off the list again before this returns */
-    *batch->tail = &self;
-    batch->tail = &self.next;
+    *batch->tail = &self; /* cppcheck-suppress autoVariables ; off the list before this returns */
+    batch->tail = &self.next; /* cppcheck-suppress autoVariables */
     if (!batch->leading) {
         batch->leading = TRUE;
         lead(batch);

@@ -150,6 +150,7 @@ mount_compacted(Call *call, const GPtrArray *options, GError **error)
         return varve_error_set(error, VARVE_ERROR_UNAVAILABLE, "starting a thread: %s",
                                why->message);
     g_thread_join(thread);
+    /* cppcheck-suppress memleak ; joining frees it */
     return call->errnum == 0 || varve_error_set_errno(error, call->errnum, "mount(2)");
 }
 

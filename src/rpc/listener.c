@@ -67,6 +67,7 @@ make_room(VarveGrpcServer *server)
 static gboolean
 accept_one(Listener *self)
 {
+    /* cppcheck-suppress nullPointer ; accept4(2) takes NULL for no address */
     int fd = accept4(self->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         varve_grpc_connection_new(self->server, fd);

@@ -116,7 +116,7 @@ varve_engine_get_root(VarveEngine *engine)
 gboolean
 varve_engine_cleanup(VarveEngine *engine, VarvePool *pool, VarveCleanup *result, GError **error)
 {
-    VarveCleanup ignored;
+    VarveCleanup ignored = {0};
     result = result != NULL ? result : &ignored;
     memset(result, 0, sizeof(*result));
     if (varve_housekeeper_run(engine, pool, result, error))
