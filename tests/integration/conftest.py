@@ -168,10 +168,11 @@ class Daemon:
         self.process, self.judged = None, False
 
     def start(self, args=(), wait=True, runner=(), **kwargs):
-        command = [VARVED, "--root", self.root, "--socket", self.socket, "--config", self.config]
+        command = [VARVED, "--root", self.root, "--socket", self.socket]
+        command = [*runner, *command, "--config", self.config, *args]
         with open(self.logfile, "ab") as log:
             self.process = subprocess.Popen(
-                [*runner, *command, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs
             )
         self.pid, self.judged = self.process.pid, False
         if wait:
@@ -222,10 +223,10 @@ class Daemon:
 @pytest.fixture
 def varved(tempdir, make_fs, varve):
     """varved(root=None, config="", args=(), wait=True) starts a daemon and returns it (a Daemon)
-    when it answers. root: where the varve fixture is, unless given. Several may be started; each
-    has its own socket, configuration and log. args: more options. wait=False does not wait for that,
-    as for those that shall fail; .wait() is the exit status. runner: a command to run it with.
-    Other keywords go to Popen."""
+    when it answers; wait=False: at once, for those that shall fail (.wait() is the exit status).
+    root: where the varve fixture is, unless given. args: more options. runner: a command to run it
+    with. Other keywords go to Popen. Several may be started; each has its own socket, configuration
+    and log."""
     with contextlib.ExitStack() as stack:
 
         def start(root=None, config="", args=(), wait=True, runner=(), **kwargs):
@@ -234,5 +235,24 @@ def varved(tempdir, make_fs, varve):
             stack.callback(daemon.finish)
             daemon.start(args, wait, runner, **kwargs)
             return daemon
+
+        yield start
+
+
+# --- the library ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def load(tempdir, make_fs, varve):
+    """load(pool) starts a process that works through the library (callers.Loaded). Those that are
+    not killed by then are at the end."""
+    from callers import Loaded
+
+    with contextlib.ExitStack() as stack:
+
+        def start(pool):
+            loaded = Loaded(tempdir, varve.root, pool)
+            stack.callback(loaded.kill)
+            return loaded
 
         yield start

@@ -13,7 +13,7 @@ import pytest
 import wire
 from conftest import VARVED, wait_until
 
-HAS_SYSTEMD = b"sd_listen_fds" in VARVED.read_bytes() if VARVED.exists() else False
+HAS_SYSTEMD = VARVED.exists() and b"sd_listen_fds" in VARVED.read_bytes()
 needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="varved was built without libsystemd")
 
 
@@ -218,8 +218,9 @@ def test_log_lines_hold_hostile_keys(varved):
     daemon.wait_log("method=Stat")
     line = next(line for line in daemon.log().splitlines() if "method=Stat" in line)
     assert r'key="a \"quoted\" = \\ \n\x1b[31m time=0 ä"' in line
+    start = r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z level=[a-z]+ msg="
     for line in daemon.log().split("\n")[:-1]:
-        assert re.match(r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z level=[a-z]+ msg=", line), line
+        assert re.match(start, line), line
 
 
 # --- systemd --------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ def test_readiness(varved, tempdir):
 
 
 @needs_systemd
-@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="no systemd-socket-activate")
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="systemd is missing")
 def test_socket_activation(varved, tempdir):
     path = tempdir / "handed.sock"
     kept = [f"--setenv={name}" for name in os.environ if re.match(r"G_|[A-Z]+SAN_", name)]
@@ -340,7 +341,8 @@ def test_refused_call_gets_its_status(varved, status, call):
 def test_oversized_message(varved):
     daemon = varved()
     with wire.Call(daemon.socket) as client:
-        client.send(wire.frame(wire.HEADERS, wire.END_HEADERS, 1, wire.headers(wire.SERVICE + "Stat")))
+        fields = wire.headers(wire.SERVICE + "Stat")
+        client.send(wire.frame(wire.HEADERS, wire.END_HEADERS, 1, fields))
         client.send(wire.frame(wire.DATA, 0, 1, struct.pack(">BI", 0, 1 << 30) + bytes(1000)))
         assert client.finish() == wire.RESOURCE_EXHAUSTED
     assert wire.serves(daemon.socket)

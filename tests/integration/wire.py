@@ -2,8 +2,8 @@
 """The least of a gRPC client: bytes by hand, so that tests can also send wrong ones, hold answers
 back, and need no library. One call per connection.
 
-HTTP/2 frames are those of RFC 9113, headers are literals without Huffman (RFC 7541); of the answer's
-headers nothing is decoded but grpc-status, whose one or two digits stand there as they are.
+HTTP/2 frames are those of RFC 9113, headers are literals without Huffman (RFC 7541). Of the headers
+of an answer nothing is decoded but grpc-status, whose one or two digits stand there as they are.
 """
 
 import re
@@ -98,7 +98,8 @@ class Call:
     def read_frame(self):
         """kind, flags, stream and payload of the next frame."""
         head = self.read(9)
-        size, (kind, flags, stream) = int.from_bytes(head[:3], "big"), struct.unpack(">BBI", head[3:])
+        size = int.from_bytes(head[:3], "big")
+        kind, flags, stream = struct.unpack(">BBI", head[3:])
         return kind, flags, stream, self.read(size)
 
     def wait_for(self, wanted):
