@@ -29,8 +29,7 @@ live(const char *root, const char *target, GError **error)
     g_autoptr(VarveMount) mount = NULL;
 
     return pool != NULL &&
-           /* An empty writable snapshot; once it is filled and committed, it never changes again.
-            */
+           /* An empty writable snapshot; once committed, it never changes again. */
            varve_snapshot_prepare(pool, "fill-1", NULL, NULL, &mount, error) &&
            fill(mount, target, error) &&
            varve_snapshot_commit(pool, "base", "fill-1", NULL, NULL, error) &&
