@@ -21,7 +21,7 @@ $(BUILD)/build.ninja: | packages-build
 	@meson setup $(BUILD) --buildtype=release -Db_ndebug=false $(MESON_ARGS) >/dev/null
 
 build: $(BUILD)/build.ninja ## build the library, varve and varved in build/
-	@ninja -C $(BUILD) -j $(JOBS)
+	@[ -t 1 ] || quiet=--quiet; ninja -C $(BUILD) -j $(JOBS) $$quiet
 
 quickstart: packages-quickstart build ## run a container from a real Debian image on Varve (root)
 	@examples/quickstart $(BUILD)

@@ -67,30 +67,25 @@ def fill_blocks(place):
             os.sync()
 
 
-def fill(place):
-    """Leaves neither a block nor an inode. On btrfs inodes need only metadata, which long symbolic
-    links take as well."""
-    fill_blocks(place)
+def fill_names(place):
+    """Leaves no inode, and on btrfs, where long symbolic links take what else there is, no room for
+    metadata."""
     crowd = place / "crowd"
-    wait_until(lambda: not make_some(crowd), "the file system to stay full")
-
-
-def make_some(crowd):
-    """Fills the file system with names; whether there was room for any."""
-    def attempt(name, make):
-        until_full(lambda i: make(crowd / f"{name}-{random.randrange(1 << 60):x}"))
-
-    before = len(os.listdir(crowd)) if crowd.exists() else -1
-    until_full(lambda i: crowd.mkdir(exist_ok=True) if i == 0 else stop())
-    if crowd.exists():
-        attempt("link", lambda path: path.symlink_to("x" * 3000))
-        attempt("directory", lambda path: path.mkdir())
+    try:
+        crowd.mkdir(exist_ok=True)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+        return
+    until_full(lambda i: (crowd / f"link-{i}").symlink_to("x" * 3000))
+    until_full(lambda i: (crowd / f"directory-{i}").mkdir())
     os.sync()
-    return crowd.exists() and len(os.listdir(crowd)) != before
 
 
-def stop():
-    raise OSError(errno.ENOSPC, "enough")
+def fill(place):
+    """Leaves neither a block nor an inode; metadata of btrfs is another matter, at the end."""
+    fill_blocks(place)
+    if subprocess.check_output(["stat", "-fc", "%T", place], text=True) != "btrfs\n":
+        fill_names(place)
 
 
 def make_room(place):
@@ -204,7 +199,7 @@ def test_changing(full):
         assert done.stderr.startswith(f"varve: {beginning}: "), done.stderr
         assert "No space left on device" in done.stderr
         assert full.state() == before, line
-    assert refused
+    assert refused or full.driver == "btrfs"  # where none of these needs a block
     make_room(full.place)
     full.check_whole()
 
@@ -252,11 +247,10 @@ def test_daemon(full, varved):
     daemon = varved()
     pid, caller = daemon.pid, DaemonCaller(daemon.socket, "full")
     fill(full.place)
-    for i in range(3000):
+    wanted = wire.OK if full.driver == "btrfs" else wire.RESOURCE_EXHAUSTED
+    for i in range(20):
         request = {1: "full", 2: f"key-{i}", 3: "base"}
-        if (status := wire.call(daemon.socket, "Prepare", request)[0]) != wire.OK:
-            break
-    assert status == wire.RESOURCE_EXHAUSTED
+        assert wire.call(daemon.socket, "Prepare", request)[0] == wanted
     caller.mounts("active")
     assert wire.serves(daemon.socket, "full")
     caller.remove("bulky")
@@ -474,4 +468,25 @@ def test_read_only_root(varve, make_fs, tempdir, kind):
     finally:
         remount(full.place, "rw")
     assert full.state() == before
+    full.check_whole()
+
+
+# --- metadata of btrfs ----------------------------------------------------------------------------
+
+
+@pytest.mark.xfail(
+    reason="the files that processes share are mapped, and btrfs kills whoever writes to a mapped "
+    "file, though its blocks are allocated, when there is no room for metadata"
+)
+def test_no_room_for_metadata(varve, make_fs, tempdir, varved):
+    full = Full(varve, make_fs("btrfs", "128M"), "btrfs", tempdir / "mountpoint")
+    daemon = varved()
+    fill_blocks(full.place)
+    fill_names(full.place)
+    for i in range(1000):
+        request = {1: "full", 2: f"key-{i}", 3: "base"}
+        status = wire.call(daemon.socket, "Prepare", request)[0]
+        assert status in (wire.OK, wire.RESOURCE_EXHAUSTED)
+    full.run("snapshot rm bulky")
+    make_room(full.place)
     full.check_whole()
