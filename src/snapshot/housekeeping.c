@@ -19,7 +19,8 @@
 
 #define BATCH       512
 #define RETRY_AFTER (10 * G_USEC_PER_SEC)
-#define GATHER_FOR  (G_USEC_PER_SEC / 10) /* what is to be done waits for more of the kind */
+#define SETTLE_IN   (G_USEC_PER_SEC / 10)
+#define FREE_IN     G_USEC_PER_SEC /* so that what is removed together is freed together */
 
 static gpointer keep_house(gpointer data);
 
@@ -474,7 +475,7 @@ varve_housekeeper_wake(VarveHousekeeper *keeper)
 {
     g_mutex_lock(&keeper->lock);
     keeper->free = TRUE;
-    do_within(keeper, GATHER_FOR);
+    do_within(keeper, FREE_IN);
     g_mutex_unlock(&keeper->lock);
 }
 
@@ -483,7 +484,7 @@ varve_housekeeper_settle(VarveHousekeeper *keeper)
 {
     g_mutex_lock(&keeper->lock);
     keeper->settle = TRUE;
-    do_within(keeper, GATHER_FOR);
+    do_within(keeper, SETTLE_IN);
     g_mutex_unlock(&keeper->lock);
 }
 
@@ -495,7 +496,7 @@ varve_housekeeper_keep_usage(VarveHousekeeper *keeper, guint64 id, const VarveUs
     if (keeper->usages == NULL)
         keeper->usages = g_array_new(FALSE, FALSE, sizeof(Computed));
     g_array_append_val(keeper->usages, computed);
-    do_within(keeper, GATHER_FOR);
+    do_within(keeper, SETTLE_IN);
     g_mutex_unlock(&keeper->lock);
 }
 

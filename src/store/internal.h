@@ -5,16 +5,32 @@
 #include "store/store.h"
 #include <lmdb.h>
 
-/* The tables. Keys of integer tables are native 64-bit numbers. */
-typedef enum {
-    TABLE_META,      /* "superblock" -> Superblock */
-    TABLE_POOLS,     /* name -> Pool */
-    TABLE_SNAPSHOTS, /* id -> Snapshot */
-    TABLE_NAMES,     /* pool number, name (see records.c) -> id */
-    TABLE_CHILDREN,  /* id -> ids of its children, sorted */
-    TABLE_REMOVALS,  /* id -> pool number: record gone, files not yet */
-    N_TABLES,
-} Table;
+/*
+ * All records stand in one tree, so that a transaction rewrites few pages: with a tree for each
+ * kind, every change would rewrite the root of each, and a sync would write half as much again. The
+ * first byte of a key is the kind. Numbers in keys are big endian, so that they sort.
+ */
+enum {
+    KIND_META = 'M',     /* "superblock" -> Superblock */
+    KIND_POOL = 'P',     /* name -> Pool */
+    KIND_SNAPSHOT = 'S', /* id -> Snapshot */
+    KIND_NAME = 'N',     /* pool number, name (see records.c) -> id */
+    KIND_CHILD = 'C',    /* parent's id, child's id -> nothing */
+    KIND_REMOVAL = 'R',  /* id -> pool number: record gone, files not yet */
+};
+
+typedef struct {
+    guint8 bytes[511]; /* LMDB's limit */
+    gsize size;
+} VarveKey;
+
+/* Begins a key of that kind; the others add to its end. */
+void varve_key_begin(VarveKey *key, guint8 kind);
+void varve_key_add_bytes(VarveKey *key, const void *bytes, gsize size);
+void varve_key_add_u32(VarveKey *key, guint32 number);
+void varve_key_add_u64(VarveKey *key, guint64 number);
+
+void varve_superblock_key(VarveKey *key);
 
 struct VarveStoreTxn {
     VarveStore *store;
@@ -24,20 +40,19 @@ struct VarveStoreTxn {
     gboolean room;  /* the disk is not full: records may be added */
 };
 
-MDB_dbi varve_store_table(VarveStoreTxn *txn, Table table);
-
 /* Turns an LMDB return code into an error; "WHAT: ...". Returns FALSE. Notes MDB_MAP_FULL in txn,
  * which may be NULL. */
 gboolean varve_store_error(VarveStoreTxn *txn, int rc, const char *what, GError **error);
 
 /* Looks a key up. *value is set, or its data to NULL when there is none. */
-gboolean varve_store_get(VarveStoreTxn *txn, Table table, const MDB_val *key, MDB_val *value,
+gboolean varve_store_get(VarveStoreTxn *txn, const VarveKey *key, MDB_val *value, GError **error);
+gboolean varve_store_put(VarveStoreTxn *txn, const VarveKey *key, const void *bytes, gsize size,
                          GError **error);
-gboolean varve_store_put(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val *value,
-                         GError **error);
-/* value: NULL, or which duplicate. It is no error when there is none. */
-gboolean varve_store_del(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val *value,
-                         GError **error);
+/* It is no error when there is none. */
+gboolean varve_store_del(VarveStoreTxn *txn, const VarveKey *key, GError **error);
+
+/* A cursor over all records, to be closed with mdb_cursor_close. */
+gboolean varve_store_open_cursor(VarveStoreTxn *txn, MDB_cursor **cursor, GError **error);
 
 /* Files that are made in this directory, or this file, if it is still empty, are written in place,
  * where the file system would not do that by itself (btrfs). On a full one that is the only way in

@@ -8,7 +8,6 @@
  * that a pool's names stand together), then the name, if it is short; else its first bytes and the
  * SHA-256 of it all. A short name cannot look like a long one's key: that is longer. */
 #define SHORT_NAME 400
-#define POOL_SIZE  4
 
 void
 varve_snapshot_record_free(VarveSnapshotRecord *record)
@@ -24,32 +23,58 @@ varve_pool_record_free(VarvePoolRecord *record)
         varve__store__pool__free_unpacked(record, NULL);
 }
 
-static gsize
-pool_prefix(guint32 pool, guint8 *bytes)
+/* Where the names of a pool begin. */
+static void
+names_key(VarveKey *key, guint32 pool)
 {
-    guint32 be = GUINT32_TO_BE(pool);
-    memcpy(bytes, &be, POOL_SIZE);
-    return POOL_SIZE;
+    varve_key_begin(key, KIND_NAME);
+    varve_key_add_u32(key, pool);
 }
 
-static MDB_val
-name_key(guint32 pool, const char *name, guint8 *bytes)
+static void
+name_key(VarveKey *key, guint32 pool, const char *name)
 {
-    gsize length = strlen(name), size = pool_prefix(pool, bytes);
-    gsize shown = MIN(length, SHORT_NAME);
-    memcpy(bytes + size, name, shown);
-    size += shown;
+    gsize length = strlen(name);
+    names_key(key, pool);
+    varve_key_add_bytes(key, name, MIN(length, SHORT_NAME));
     if (length > SHORT_NAME) {
-        SHA256((const unsigned char *)name, length, bytes + size);
-        size += SHA256_DIGEST_LENGTH;
+        guint8 digest[SHA256_DIGEST_LENGTH];
+        SHA256((const unsigned char *)name, length, digest);
+        varve_key_add_bytes(key, digest, sizeof(digest));
     }
-    return (MDB_val){size, bytes};
 }
 
-static MDB_val
-id_key(const guint64 *id)
+/* KIND_SNAPSHOT or KIND_REMOVAL. */
+static void
+id_key(VarveKey *key, guint8 kind, guint64 id)
 {
-    return (MDB_val){sizeof(*id), (void *)id};
+    varve_key_begin(key, kind);
+    varve_key_add_u64(key, id);
+}
+
+static void
+child_key(VarveKey *key, guint64 parent, guint64 id)
+{
+    id_key(key, KIND_CHILD, parent);
+    varve_key_add_u64(key, id);
+}
+
+/* A name too long for a pool is cut: none is ever made of that length. */
+static void
+pool_key(VarveKey *key, const char *name)
+{
+    varve_key_begin(key, KIND_POOL);
+    varve_key_add_bytes(key, name, MIN(strlen(name), SHORT_NAME));
+}
+
+/* The number that ends a key. */
+static guint64
+id_in_key(const MDB_val *key)
+{
+    guint64 id = 0;
+    if (key->mv_size > sizeof(id))
+        memcpy(&id, (const guint8 *)key->mv_data + key->mv_size - sizeof(id), sizeof(id));
+    return GUINT64_FROM_BE(id);
 }
 
 static guint64
@@ -76,9 +101,11 @@ gboolean
 varve_record_get_pool(VarveStoreTxn *txn, const char *name, VarvePoolRecord **record,
                       GError **error)
 {
-    MDB_val key = {strlen(name), (void *)name}, value;
+    VarveKey key;
+    MDB_val value;
+    pool_key(&key, name);
     *record = NULL;
-    if (!varve_store_get(txn, TABLE_POOLS, &key, &value, error))
+    if (!varve_store_get(txn, &key, &value, error))
         return FALSE;
     return value.mv_data == NULL || unpack_pool(&value, record, error);
 }
@@ -88,8 +115,10 @@ varve_record_get_pool(VarveStoreTxn *txn, const char *name, VarvePoolRecord **re
 static gboolean
 next_pool_number(VarveStoreTxn *txn, guint32 *number, GError **error)
 {
-    MDB_val key = {strlen("superblock"), (void *)"superblock"}, value;
-    if (!varve_store_get(txn, TABLE_META, &key, &value, error))
+    VarveKey key;
+    MDB_val value;
+    varve_superblock_key(&key);
+    if (!varve_store_get(txn, &key, &value, error))
         return FALSE;
     Varve__Store__Superblock *sb =
         value.mv_data == NULL
@@ -99,9 +128,9 @@ next_pool_number(VarveStoreTxn *txn, guint32 *number, GError **error)
         return varve_error_set(error, VARVE_ERROR_CORRUPT, "the superblock cannot be read");
     *number = ++sb->last_pool;
     g_autofree guint8 *bytes = g_malloc(varve__store__superblock__get_packed_size(sb));
-    value = (MDB_val){varve__store__superblock__pack(sb, bytes), bytes};
+    gsize size = varve__store__superblock__pack(sb, bytes);
     varve__store__superblock__free_unpacked(sb, NULL);
-    return varve_store_put(txn, TABLE_META, &key, &value, error);
+    return varve_store_put(txn, &key, bytes, size, error);
 }
 
 gboolean
@@ -110,35 +139,36 @@ varve_record_add_pool(VarveStoreTxn *txn, VarvePoolRecord *record, GError **erro
     if (!next_pool_number(txn, &record->number, error))
         return FALSE;
     g_autofree guint8 *bytes = g_malloc(varve__store__pool__get_packed_size(record));
-    MDB_val key = {strlen(record->name), record->name};
-    MDB_val value = {varve__store__pool__pack(record, bytes), bytes};
-    return varve_store_put(txn, TABLE_POOLS, &key, &value, error);
+    VarveKey key;
+    pool_key(&key, record->name);
+    return varve_store_put(txn, &key, bytes, varve__store__pool__pack(record, bytes), error);
 }
 
 gboolean
 varve_record_del_pool(VarveStoreTxn *txn, const char *name, GError **error)
 {
-    MDB_val key = {strlen(name), (void *)name};
-    return varve_store_del(txn, TABLE_POOLS, &key, NULL, error);
+    VarveKey key;
+    pool_key(&key, name);
+    return varve_store_del(txn, &key, error);
 }
 
-/* Calls visit for each entry of a table from the first key at or behind *key (NULL data: the first
- * of all) until it returns FALSE. */
+/* Calls visit for each record, from the key from on, whose key begins with prefix, until it returns
+ * FALSE. */
 static gboolean
-scan(VarveStoreTxn *txn, Table table, MDB_val key,
+scan(VarveStoreTxn *txn, const VarveKey *from, const VarveKey *prefix,
      gboolean (*visit)(const MDB_val *key, const MDB_val *value, gpointer data, GError **error),
      gpointer data, GError **error)
 {
     MDB_cursor *cursor;
-    MDB_val value;
-    int rc = mdb_cursor_open(txn->txn, varve_store_table(txn, table), &cursor);
-    if (rc != 0)
-        return varve_store_error(txn, rc, "reading the store", error);
+    MDB_val key = {from->size, (void *)from->bytes}, value;
+    if (!varve_store_open_cursor(txn, &cursor, error))
+        return FALSE;
 
     gboolean go_on = TRUE;
     GError *failure = NULL;
-    rc = mdb_cursor_get(cursor, &key, &value, key.mv_data != NULL ? MDB_SET_RANGE : MDB_FIRST);
-    while (rc == 0 && go_on) {
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && go_on && key.mv_size >= prefix->size &&
+           memcmp(key.mv_data, prefix->bytes, prefix->size) == 0) {
         go_on = visit(&key, &value, data, &failure);
         if (go_on)
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -164,7 +194,9 @@ list_pool(const MDB_val *key, const MDB_val *value, gpointer data, GError **erro
 gboolean
 varve_record_list_pools(VarveStoreTxn *txn, GPtrArray *pools, GError **error)
 {
-    return scan(txn, TABLE_POOLS, (MDB_val){0, NULL}, list_pool, pools, error);
+    VarveKey all;
+    varve_key_begin(&all, KIND_POOL);
+    return scan(txn, &all, &all, list_pool, pools, error);
 }
 
 /* --- snapshots -------------------------------------------------------------------------------- */
@@ -172,9 +204,10 @@ varve_record_list_pools(VarveStoreTxn *txn, GPtrArray *pools, GError **error)
 gboolean
 varve_record_find(VarveStoreTxn *txn, guint32 pool, const char *name, guint64 *id, GError **error)
 {
-    guint8 bytes[512];
-    MDB_val key = name_key(pool, name, bytes), value;
-    if (!varve_store_get(txn, TABLE_NAMES, &key, &value, error))
+    VarveKey key;
+    MDB_val value;
+    name_key(&key, pool, name);
+    if (!varve_store_get(txn, &key, &value, error))
         return FALSE;
     *id = id_value(&value);
     return TRUE;
@@ -183,9 +216,11 @@ varve_record_find(VarveStoreTxn *txn, guint32 pool, const char *name, guint64 *i
 gboolean
 varve_record_get(VarveStoreTxn *txn, guint64 id, VarveSnapshotRecord **record, GError **error)
 {
-    MDB_val key = id_key(&id), value;
+    VarveKey key;
+    MDB_val value;
+    id_key(&key, KIND_SNAPSHOT, id);
     *record = NULL;
-    if (!varve_store_get(txn, TABLE_SNAPSHOTS, &key, &value, error))
+    if (!varve_store_get(txn, &key, &value, error))
         return FALSE;
     if (value.mv_data == NULL)
         return TRUE;
@@ -203,39 +238,41 @@ put_record(VarveStoreTxn *txn, guint64 id, const VarveSnapshotRecord *record, GE
     gsize size = varve__store__snapshot__get_packed_size(record);
     g_autofree guint8 *large = size > sizeof(small) ? g_malloc(size) : NULL;
     guint8 *bytes = large != NULL ? large : small;
-    MDB_val key = id_key(&id);
-    MDB_val value = {varve__store__snapshot__pack(record, bytes), bytes};
-    return varve_store_put(txn, TABLE_SNAPSHOTS, &key, &value, error);
+    VarveKey key;
+    id_key(&key, KIND_SNAPSHOT, id);
+    return varve_store_put(txn, &key, bytes, varve__store__snapshot__pack(record, bytes), error);
 }
 
 static gboolean
 put_name(VarveStoreTxn *txn, guint64 id, const VarveSnapshotRecord *record, GError **error)
 {
-    guint8 bytes[512];
-    MDB_val key = name_key(record->pool, record->name, bytes), value = id_key(&id);
-    return varve_store_put(txn, TABLE_NAMES, &key, &value, error);
+    VarveKey key;
+    name_key(&key, record->pool, record->name);
+    return varve_store_put(txn, &key, &id, sizeof(id), error);
 }
 
 static gboolean
 del_name(VarveStoreTxn *txn, const VarveSnapshotRecord *record, GError **error)
 {
-    guint8 bytes[512];
-    MDB_val key = name_key(record->pool, record->name, bytes);
-    return varve_store_del(txn, TABLE_NAMES, &key, NULL, error);
+    VarveKey key;
+    name_key(&key, record->pool, record->name);
+    return varve_store_del(txn, &key, error);
 }
 
 static gboolean
 put_child(VarveStoreTxn *txn, guint64 parent, guint64 id, GError **error)
 {
-    MDB_val key = id_key(&parent), value = id_key(&id);
-    return parent == 0 || varve_store_put(txn, TABLE_CHILDREN, &key, &value, error);
+    VarveKey key;
+    child_key(&key, parent, id);
+    return parent == 0 || varve_store_put(txn, &key, "", 0, error);
 }
 
 static gboolean
 del_child(VarveStoreTxn *txn, guint64 parent, guint64 id, GError **error)
 {
-    MDB_val key = id_key(&parent), value = id_key(&id);
-    return parent == 0 || varve_store_del(txn, TABLE_CHILDREN, &key, &value, error);
+    VarveKey key;
+    child_key(&key, parent, id);
+    return parent == 0 || varve_store_del(txn, &key, error);
 }
 
 gboolean
@@ -262,19 +299,18 @@ gboolean
 varve_record_remove(VarveStoreTxn *txn, guint64 id, const VarveSnapshotRecord *record,
                     GError **error)
 {
-    guint32 pool = record->pool;
-    MDB_val key = id_key(&id), value = {sizeof(pool), &pool};
-    return varve_store_del(txn, TABLE_SNAPSHOTS, &key, NULL, error) &&
-           del_name(txn, record, error) && del_child(txn, record->parent, id, error) &&
-           varve_store_put(txn, TABLE_REMOVALS, &key, &value, error);
+    VarveKey key, removal;
+    id_key(&key, KIND_SNAPSHOT, id);
+    id_key(&removal, KIND_REMOVAL, id);
+    return varve_store_del(txn, &key, error) && del_name(txn, record, error) &&
+           del_child(txn, record->parent, id, error) &&
+           varve_store_put(txn, &removal, &record->pool, sizeof(record->pool), error);
 }
 
 /* --- walks ------------------------------------------------------------------------------------ */
 
 typedef struct {
     VarveStoreTxn *txn;
-    guint64 parent;
-    guint32 pool;
     VarveRecordCursor *cursor;
     gsize limit;
     gboolean more;
@@ -298,32 +334,23 @@ visit_id(Walk *walk, guint64 id, GError **error)
 static gboolean
 visit_child(const MDB_val *key, const MDB_val *value, gpointer data, GError **error)
 {
-    Walk *walk = data;
-    return id_value(key) == walk->parent && visit_id(walk, id_value(value), error);
+    return visit_id(data, id_in_key(key), error);
 }
 
 gboolean
 varve_record_children(VarveStoreTxn *txn, guint64 id, VarveRecordFunc func, gpointer data,
                       GError **error)
 {
-    Walk walk = {.txn = txn, .parent = id, .func = func, .data = data};
-    return scan(txn, TABLE_CHILDREN, id_key(&id), visit_child, &walk, error);
-}
-
-static gboolean
-in_pool(guint32 pool, const MDB_val *key)
-{
-    guint8 prefix[POOL_SIZE];
-    pool_prefix(pool, prefix);
-    return key->mv_size >= POOL_SIZE && memcmp(key->mv_data, prefix, POOL_SIZE) == 0;
+    VarveKey children;
+    Walk walk = {.txn = txn, .func = func, .data = data};
+    id_key(&children, KIND_CHILD, id);
+    return scan(txn, &children, &children, visit_child, &walk, error);
 }
 
 static gboolean
 visit_name(const MDB_val *key, const MDB_val *value, gpointer data, GError **error)
 {
     Walk *walk = data;
-    if (!in_pool(walk->pool, key))
-        return FALSE;
     if (walk->limit == 0) {
         walk->more = TRUE;
         return FALSE;
@@ -340,54 +367,50 @@ gboolean
 varve_record_walk(VarveStoreTxn *txn, guint32 pool, VarveRecordCursor *cursor, gsize limit,
                   gboolean *more, VarveRecordFunc func, gpointer data, GError **error)
 {
-    Walk walk = {
-        .txn = txn, .pool = pool, .cursor = cursor, .limit = limit, .func = func, .data = data};
-    if (cursor->size == 0)
-        cursor->size = pool_prefix(pool, cursor->bytes);
-    VarveRecordCursor start = *cursor;
-    gboolean ok =
-        scan(txn, TABLE_NAMES, (MDB_val){start.size, start.bytes}, visit_name, &walk, error);
+    VarveKey names, from;
+    Walk walk = {.txn = txn, .cursor = cursor, .limit = limit, .func = func, .data = data};
+    names_key(&names, pool);
+    from = names;
+    if (cursor->size > 0) {
+        memcpy(from.bytes, cursor->bytes, cursor->size);
+        from.size = cursor->size;
+    }
+    gboolean ok = scan(txn, &from, &names, visit_name, &walk, error);
     *more = walk.more;
     return ok;
 }
 
-typedef struct {
-    guint32 pool;
-    guint64 count;
-} Count;
-
 static gboolean
 count_name(const MDB_val *key, const MDB_val *value, gpointer data, GError **error)
 {
-    Count *count = data;
-    if (!in_pool(count->pool, key))
-        return FALSE;
-    count->count++;
+    ++*(guint64 *)data;
     return TRUE;
 }
 
 gboolean
 varve_record_count(VarveStoreTxn *txn, guint32 pool, guint64 *count, GError **error)
 {
-    guint8 prefix[POOL_SIZE];
-    gsize size = pool_prefix(pool, prefix);
-    Count state = {.pool = pool};
-    gboolean ok = scan(txn, TABLE_NAMES, (MDB_val){size, prefix}, count_name, &state, error);
-    *count = state.count;
-    return ok;
+    VarveKey names;
+    names_key(&names, pool);
+    *count = 0;
+    return scan(txn, &names, &names, count_name, count, error);
 }
 
+/* Raises *id to the highest that a record of that kind has: the one before the end of the kind. */
 static gboolean
-last_id(VarveStoreTxn *txn, Table table, guint64 *id, GError **error)
+last_id(VarveStoreTxn *txn, guint8 kind, guint64 *id, GError **error)
 {
     MDB_cursor *cursor;
-    MDB_val key, value;
-    int rc = mdb_cursor_open(txn->txn, varve_store_table(txn, table), &cursor);
-    if (rc != 0)
-        return varve_store_error(txn, rc, "reading the store", error);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    if (rc == 0)
-        *id = MAX(*id, id_value(&key));
+    VarveKey end;
+    MDB_val value;
+    if (!varve_store_open_cursor(txn, &cursor, error))
+        return FALSE;
+    id_key(&end, kind, G_MAXUINT64);
+    MDB_val key = {end.size, end.bytes};
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    rc = mdb_cursor_get(cursor, &key, &value, rc == 0 ? MDB_PREV : MDB_LAST);
+    if (rc == 0 && ((const guint8 *)key.mv_data)[0] == kind)
+        *id = MAX(*id, id_in_key(&key));
     mdb_cursor_close(cursor);
     return rc == 0 || rc == MDB_NOTFOUND || varve_store_error(txn, rc, "reading the store", error);
 }
@@ -396,7 +419,7 @@ gboolean
 varve_record_max_id(VarveStoreTxn *txn, guint64 *id, GError **error)
 {
     *id = 0;
-    return last_id(txn, TABLE_SNAPSHOTS, id, error) && last_id(txn, TABLE_REMOVALS, id, error);
+    return last_id(txn, KIND_SNAPSHOT, id, error) && last_id(txn, KIND_REMOVAL, id, error);
 }
 
 /* --- removals --------------------------------------------------------------------------------- */
@@ -413,19 +436,22 @@ visit_removal(const MDB_val *key, const MDB_val *value, gpointer data, GError **
     guint32 pool = 0;
     if (value->mv_size == sizeof(pool))
         memcpy(&pool, value->mv_data, sizeof(pool));
-    return removals->func(id_value(key), pool, removals->data);
+    return removals->func(id_in_key(key), pool, removals->data);
 }
 
 gboolean
 varve_record_removals(VarveStoreTxn *txn, VarveRemovalFunc func, gpointer data, GError **error)
 {
+    VarveKey all;
     Removals removals = {func, data};
-    return scan(txn, TABLE_REMOVALS, (MDB_val){0, NULL}, visit_removal, &removals, error);
+    varve_key_begin(&all, KIND_REMOVAL);
+    return scan(txn, &all, &all, visit_removal, &removals, error);
 }
 
 gboolean
 varve_record_removal_done(VarveStoreTxn *txn, guint64 id, GError **error)
 {
-    MDB_val key = id_key(&id);
-    return varve_store_del(txn, TABLE_REMOVALS, &key, NULL, error);
+    VarveKey key;
+    id_key(&key, KIND_REMOVAL, id);
+    return varve_store_del(txn, &key, error);
 }

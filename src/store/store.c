@@ -31,25 +31,13 @@
 
 struct VarveStore {
     MDB_env *env;
-    MDB_dbi tables[N_TABLES];
+    MDB_dbi tree;
     GRWLock map_lock; /* held for reading by every transaction, for writing to change the map */
     VarveBatch *writers;
     int datafd; /* of the data file, for reserve() */
     guint page_size;
     char uuid[37];
     guint32 schema;
-};
-
-static const struct {
-    const char *name;
-    unsigned flags;
-} table_specs[N_TABLES] = {
-    [TABLE_META] = {"meta", 0},
-    [TABLE_POOLS] = {"pools", 0},
-    [TABLE_SNAPSHOTS] = {"snapshots", MDB_INTEGERKEY},
-    [TABLE_NAMES] = {"names", 0},
-    [TABLE_CHILDREN] = {"children", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [TABLE_REMOVALS] = {"removals", MDB_INTEGERKEY},
 };
 
 /* --- errors and small accessors --------------------------------------------------------------- */
@@ -80,16 +68,46 @@ varve_store_error(VarveStoreTxn *txn, int rc, const char *what, GError **error)
     }
 }
 
-MDB_dbi
-varve_store_table(VarveStoreTxn *txn, Table table)
+void
+varve_key_begin(VarveKey *key, guint8 kind)
 {
-    return txn->store->tables[table];
+    key->bytes[0] = kind;
+    key->size = 1;
+}
+
+void
+varve_key_add_bytes(VarveKey *key, const void *bytes, gsize size)
+{
+    g_assert(size <= sizeof(key->bytes) - key->size);
+    memcpy(key->bytes + key->size, bytes, size);
+    key->size += size;
+}
+
+void
+varve_key_add_u32(VarveKey *key, guint32 number)
+{
+    number = GUINT32_TO_BE(number);
+    varve_key_add_bytes(key, &number, sizeof(number));
+}
+
+void
+varve_key_add_u64(VarveKey *key, guint64 number)
+{
+    number = GUINT64_TO_BE(number);
+    varve_key_add_bytes(key, &number, sizeof(number));
+}
+
+static MDB_val
+key_value(const VarveKey *key)
+{
+    return (MDB_val){key->size, (void *)key->bytes};
 }
 
 gboolean
-varve_store_get(VarveStoreTxn *txn, Table table, const MDB_val *key, MDB_val *value, GError **error)
+varve_store_get(VarveStoreTxn *txn, const VarveKey *key, MDB_val *value, GError **error)
 {
-    int rc = mdb_get(txn->txn, txn->store->tables[table], (MDB_val *)key, value);
+    MDB_val k = key_value(key);
+    int rc = mdb_get(txn->txn, txn->store->tree, &k, value);
     if (rc == MDB_NOTFOUND)
         *value = (MDB_val){0, NULL};
     else if (rc != 0)
@@ -98,21 +116,31 @@ varve_store_get(VarveStoreTxn *txn, Table table, const MDB_val *key, MDB_val *va
 }
 
 gboolean
-varve_store_put(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val *value, GError **error)
+varve_store_put(VarveStoreTxn *txn, const VarveKey *key, const void *bytes, gsize size,
+                GError **error)
 {
-    if (!txn->room && table != TABLE_REMOVALS)
+    MDB_val k = key_value(key), value = {size, (void *)bytes};
+    if (!txn->room && key->bytes[0] != KIND_REMOVAL)
         return varve_error_set_errno(error, ENOSPC, "writing the store");
     txn->wrote = TRUE;
-    int rc = mdb_put(txn->txn, txn->store->tables[table], key, value, 0);
+    int rc = mdb_put(txn->txn, txn->store->tree, &k, &value, 0);
     return rc == 0 || varve_store_error(txn, rc, "writing the store", error);
 }
 
 gboolean
-varve_store_del(VarveStoreTxn *txn, Table table, MDB_val *key, MDB_val *value, GError **error)
+varve_store_del(VarveStoreTxn *txn, const VarveKey *key, GError **error)
 {
+    MDB_val k = key_value(key);
     txn->wrote = TRUE;
-    int rc = mdb_del(txn->txn, txn->store->tables[table], key, value);
+    int rc = mdb_del(txn->txn, txn->store->tree, &k, NULL);
     return rc == 0 || rc == MDB_NOTFOUND || varve_store_error(txn, rc, "writing the store", error);
+}
+
+gboolean
+varve_store_open_cursor(VarveStoreTxn *txn, MDB_cursor **cursor, GError **error)
+{
+    int rc = mdb_cursor_open(txn->txn, txn->store->tree, cursor);
+    return rc == 0 || varve_store_error(txn, rc, "reading the store", error);
 }
 
 /* --- the map ---------------------------------------------------------------------------------- */
@@ -338,12 +366,21 @@ varve_store_set_nocow(int fd)
     }
 }
 
+void
+varve_superblock_key(VarveKey *key)
+{
+    varve_key_begin(key, KIND_META);
+    varve_key_add_bytes(key, "superblock", strlen("superblock"));
+}
+
 static gboolean
 read_superblock(VarveStoreTxn *txn, gpointer data, GError **error)
 {
     VarveStore *store = data;
-    MDB_val key = {strlen("superblock"), (void *)"superblock"}, value;
-    if (!varve_store_get(txn, TABLE_META, &key, &value, error))
+    VarveKey key;
+    MDB_val value;
+    varve_superblock_key(&key);
+    if (!varve_store_get(txn, &key, &value, error))
         return FALSE;
     if (value.mv_data == NULL)
         return TRUE;
@@ -371,32 +408,24 @@ write_superblock(VarveStoreTxn *txn, gpointer data, GError **error)
     sb.uuid = uuid;
     sb.created = g_get_real_time() * 1000;
     guint8 buffer[256];
-    MDB_val key = {strlen("superblock"), (void *)"superblock"};
-    MDB_val value = {varve__store__superblock__pack(&sb, buffer), buffer};
+    VarveKey key;
+    varve_superblock_key(&key);
+    gsize size = varve__store__superblock__pack(&sb, buffer);
     store->schema = STORE_SCHEMA;
     g_strlcpy(store->uuid, uuid, sizeof(store->uuid));
-    return varve_store_put(txn, TABLE_META, &key, &value, error);
+    return varve_store_put(txn, &key, buffer, size, error);
 }
 
-/* Tables must be opened in a transaction of their own. */
 static gboolean
-open_tables(VarveStore *store, gboolean create, GError **error)
+open_tree(VarveStore *store, GError **error)
 {
     MDB_txn *txn;
-    int rc = mdb_txn_begin(store->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
     if (rc == 0) {
-        for (int i = 0; i < N_TABLES && rc == 0; i++) {
-            unsigned flags = table_specs[i].flags | (create ? MDB_CREATE : 0);
-            rc = mdb_dbi_open(txn, table_specs[i].name, flags, &store->tables[i]);
-        }
-        if (rc == 0)
-            rc = mdb_txn_commit(txn);
-        else
-            mdb_txn_abort(txn);
+        rc = mdb_dbi_open(txn, NULL, 0, &store->tree);
+        mdb_txn_abort(txn);
     }
-    if (rc == MDB_NOTFOUND && !create)
-        return open_tables(store, TRUE, error);
-    return rc == 0 || varve_store_error(NULL, rc, "opening the store's tables", error);
+    return rc == 0 || varve_store_error(NULL, rc, "opening the store's tree", error);
 }
 
 /* LMDB maps the file: reading behind its end would kill the process, so a truncated one is found
@@ -451,8 +480,6 @@ open_env(VarveStore *store, const char *path, GError **error)
         return FALSE;
     int rc = mdb_env_create(&store->env);
     if (rc == 0)
-        rc = mdb_env_set_maxdbs(store->env, N_TABLES);
-    if (rc == 0)
         rc = mdb_env_set_maxreaders(store->env, MAX_READERS);
     if (rc == 0)
         rc = mdb_env_set_mapsize(store->env, initial_map());
@@ -477,7 +504,7 @@ open_store(VarveStore *store, const char *path, gboolean must_exist, GError **er
         return FALSE;
     if (fresh)
         varve_store_set_nocow(dirfd);
-    if (!open_env(store, path, error) || !open_tables(store, FALSE, error) ||
+    if (!open_env(store, path, error) || !open_tree(store, error) ||
         !varve_store_read(store, read_superblock, store, error))
         return FALSE;
     if (store->schema > STORE_SCHEMA)

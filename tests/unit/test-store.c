@@ -316,11 +316,10 @@ write_newer_superblock(const char *path)
     sb.schema = STORE_SCHEMA + 1;
     sb.uuid = (char *)"x";
     mdb_env_create(&env);
-    mdb_env_set_maxdbs(env, 8);
     g_assert_cmpint(mdb_env_open(env, path, 0, 0600), ==, 0);
     g_assert_cmpint(mdb_txn_begin(env, NULL, 0, &txn), ==, 0);
-    g_assert_cmpint(mdb_dbi_open(txn, "meta", 0, &dbi), ==, 0);
-    MDB_val key = {strlen("superblock"), (void *)"superblock"};
+    g_assert_cmpint(mdb_dbi_open(txn, NULL, 0, &dbi), ==, 0);
+    MDB_val key = {strlen("Msuperblock"), (void *)"Msuperblock"};
     MDB_val value = {varve__store__superblock__pack(&sb, bytes), bytes};
     g_assert_cmpint(mdb_put(txn, dbi, &key, &value, 0), ==, 0);
     g_assert_cmpint(mdb_txn_commit(txn), ==, 0);
