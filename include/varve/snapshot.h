@@ -25,8 +25,9 @@
  *                   └──remove            └──remove, when it has no children
  *
  * After commit returns, the content is on disk and survives a power cut (pools with
- * durability=relaxed excepted). Removal takes the record at once and frees the space in the
- * background.
+ * durability=relaxed excepted). What the other operations did is durable a tenth of a second after
+ * they return, and when the engine is closed. Removal takes the record at once and frees the space
+ * in the background.
  */
 
 #include <varve/engine.h>

@@ -233,6 +233,8 @@ search_pool(VarvePool *pool, VarveCleanup *result, GError **error)
 static gboolean
 search_all(VarveEngine *engine, VarveCleanup *result, GError **error)
 {
+    if (!varve_pools_clear_leftovers(engine, result, error))
+        return FALSE;
     g_autoptr(GPtrArray) records = varve_engine_pool_records(engine, error);
     if (records == NULL)
         return FALSE;

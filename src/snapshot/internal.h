@@ -68,6 +68,10 @@ GPtrArray *varve_engine_pool_records(VarveEngine *engine, GError **error);
 
 void varve_pool_free(VarvePool *pool);
 
+/* Removes what is beneath pools/ and has no record: the rest of a pool whose making or removal was
+ * cut short. Counts into result. */
+gboolean varve_pools_clear_leftovers(VarveEngine *engine, VarveCleanup *result, GError **error);
+
 /* Publishes a change of a pool's records that need not be durable when the caller is told of it: it
  * is a tenth of a second later, and by then in the order of the changes. */
 gboolean varve_pool_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error);

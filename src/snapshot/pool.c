@@ -306,6 +306,49 @@ make_directory(VarvePool *pool, GError **error)
     return fd >= 0 && is_empty(pool->path, error);
 }
 
+/* --- leftovers -------------------------------------------------------------------------------- */
+
+static gboolean
+is_recorded(GPtrArray *records, const char *name)
+{
+    for (guint i = 0; i < records->len; i++) {
+        if (g_str_equal(((const VarvePoolRecord *)g_ptr_array_index(records, i))->name, name))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+gboolean
+varve_pools_clear_leftovers(VarveEngine *engine, VarveCleanup *result, GError **error)
+{
+    varve_autofd lock = varve_fd_open_dir(engine->rootfd, "pools", error);
+    if (lock < 0)
+        return FALSE;
+    if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+        return TRUE; /* somebody makes or removes one: not now */
+    g_autoptr(GPtrArray) records = varve_engine_pool_records(engine, error);
+    if (records == NULL)
+        return FALSE;
+    g_autofree char *path = g_build_filename(engine->root, "pools", NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        if (is_recorded(records, name))
+            continue;
+        g_autoptr(GError) failure = NULL;
+        if (varve_tree_remove(engine->poolsfd, name, NULL, &failure)) {
+            result->orphans++;
+        } else {
+            result->failed++;
+            varve_log(VARVE_LOG_WARNING, "cannot clear away what is left of a pool", "directory",
+                      name, "error", failure->message, NULL);
+        }
+    }
+    return TRUE;
+}
+
+/* --- publishing ------------------------------------------------------------------------------- */
+
 typedef struct {
     VarvePool *pool;
 } Publish;

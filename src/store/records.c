@@ -127,6 +127,12 @@ next_pool_number(VarveStoreTxn *txn, guint32 *number, GError **error)
     if (sb == NULL)
         return varve_error_set(error, VARVE_ERROR_CORRUPT, "the superblock cannot be read");
     *number = ++sb->last_pool;
+    if (*number > VARVE_RECORD_MAX_POOL) {
+        varve__store__superblock__free_unpacked(sb, NULL);
+        return varve_error_set(error, VARVE_ERROR_NO_SPACE,
+                               "all %d pool numbers of this root have been used",
+                               VARVE_RECORD_MAX_POOL);
+    }
     g_autofree guint8 *bytes = g_malloc(varve__store__superblock__get_packed_size(sb));
     gsize size = varve__store__superblock__pack(sb, bytes);
     varve__store__superblock__free_unpacked(sb, NULL);

@@ -28,6 +28,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePoolRecord, varve_pool_record_free)
 gboolean varve_record_get_pool(VarveStoreTxn *txn, const char *name, VarvePoolRecord **record,
                                GError **error);
 
+/* Numbers fit the in-flight table's words. */
+#define VARVE_RECORD_MAX_POOL 65535
+
 /* Inserts under a fresh number, which is set in record. The name must be free. */
 gboolean varve_record_add_pool(VarveStoreTxn *txn, VarvePoolRecord *record, GError **error);
 gboolean varve_record_del_pool(VarveStoreTxn *txn, const char *name, GError **error);

@@ -269,6 +269,12 @@ test_cleanup(Fixture *f, gconstpointer data)
     OK(varve_engine_cleanup(f->engine, NULL, &result, &error));
     g_assert_cmpuint(result.orphans, ==, 1);
     g_assert_cmpuint(entries(f), ==, 1);
+
+    g_autofree char *rest = g_build_filename(f->dir, "pools", "half-made", "fs", NULL);
+    g_assert_cmpint(g_mkdir_with_parents(rest, 0755), ==, 0);
+    OK(varve_engine_cleanup(f->engine, NULL, &result, &error));
+    g_assert_cmpuint(result.orphans, ==, 1);
+    g_assert_false(g_file_test(rest, G_FILE_TEST_EXISTS));
     OK(REMOVE("a"));
     reopen(f); /* closing waits for the removal */
     g_assert_cmpuint(entries(f), ==, 0);
