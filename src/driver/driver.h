@@ -117,7 +117,8 @@ typedef struct {
     /* Undoes commit; succeeds on a snapshot that is writable already. NULL exactly if commit is. */
     gboolean (*reopen)(gpointer self, guint64 id, GError **error);
 
-    /* Returns when everything written to the snapshot before the call is on disk. Calls that wait
+    /* Returns when everything written to the snapshot (id 0: by open, for a fresh pool) before the
+     * call is on disk. Calls that wait
      * at the same time share the work (varve_batch). */
     gboolean (*sync)(gpointer self, guint64 id, GError **error);
 

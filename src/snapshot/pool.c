@@ -403,7 +403,8 @@ establish(VarvePool *pool, GError **error)
     if (!make_directory(pool, error))
         return FALSE;
     if (open_driver(pool, TRUE, error)) {
-        if (varve_store_write(engine->store, VARVE_STORE_DURABLE, publish_pool, &publish, error))
+        if (pool->driver->sync(pool->self, 0, error) &&
+            varve_store_write(engine->store, VARVE_STORE_DURABLE, publish_pool, &publish, error))
             return TRUE;
         if (!pool->driver->destroy(pool->self, &undo_error))
             varve_error_log_undo("taking a new pool away", g_steal_pointer(&undo_error));
