@@ -318,7 +318,7 @@ static const CliVerb verbs[] = {
         .summary = "Remove snapshots on which nothing stands",
         .about =
             "Children before their parents. The key is free at once; the command ends when the\n"
-            "space is free as well.",
+            "files are removed as well.",
         .example = "varve snapshot rm web\n",
         .min_args = 1,
         .max_args = CLI_ANY_ARGS,

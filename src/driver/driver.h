@@ -118,8 +118,7 @@ typedef struct {
     gboolean (*reopen)(gpointer self, guint64 id, GError **error);
 
     /* Returns when everything written to the snapshot (id 0: by open, for a fresh pool) before the
-     * call is on disk. Calls that wait
-     * at the same time share the work (varve_batch). */
+     * call is on disk. Calls that wait at the same time share the work (varve_batch). */
     gboolean (*sync)(gpointer self, guint64 id, GError **error);
 
     /* How it is presented: exactly one mount, which is returned. Cheap, and the same each time. */
