@@ -6,7 +6,8 @@
  * The engine from inside. Who does what:
  *
  *     engine.c        a root: open, close, information
- *     pool.c          pools: make, open, list, take away
+ *     pool.c          pools: open, find, list
+ *     pool-make.c     pools: make, take away
  *     lifecycle.c     the operations that change snapshots, and their rules
  *     query.c         the operations that look
  *     housekeeping.c  what nobody waits for: freeing, recovery, search for garbage
@@ -66,7 +67,20 @@ VarvePool *varve_engine_get_pool_by_number(VarveEngine *engine, guint32 number, 
 /* All pools' records: GPtrArray of VarvePoolRecord*. */
 GPtrArray *varve_engine_pool_records(VarveEngine *engine, GError **error);
 
+/* The record of the pool of that name; VARVE_ERROR_NOT_FOUND when there is none. */
+VarvePoolRecord *varve_engine_pool_record(VarveEngine *engine, const char *name, GError **error);
+
+/* A pool that is not open yet: without a number, without a driver's instance. settings may be NULL.
+ */
+VarvePool *varve_pool_new(VarveEngine *engine, const char *name, const VarveDriver *driver,
+                          GHashTable *settings);
 void varve_pool_free(VarvePool *pool);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePool, varve_pool_free)
+
+gboolean varve_pool_open_driver(VarvePool *pool, gboolean fresh, GError **error);
+
+/* Where a pool's snapshots are: its setting, or a place beneath the root. */
+char *varve_pool_path(VarveEngine *engine, const char *name, GHashTable *settings);
 
 /* Removes what is beneath pools/ and has no record: the rest of a pool whose making or removal was
  * cut short. Counts into result. */

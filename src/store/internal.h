@@ -2,6 +2,7 @@
 #ifndef VARVE_STORE_INTERNAL_H
 #define VARVE_STORE_INTERNAL_H
 
+#include "base/batch.h"
 #include "store/store.h"
 #include <lmdb.h>
 
@@ -32,6 +33,17 @@ void varve_key_add_u64(VarveKey *key, guint64 number);
 
 void varve_superblock_key(VarveKey *key);
 
+struct VarveStore {
+    MDB_env *env;
+    MDB_dbi tree;
+    GRWLock map_lock; /* held for reading by every transaction, for writing to change the map */
+    VarveBatch *writers;
+    int datafd; /* of the data file, for reserve() */
+    guint page_size;
+    char uuid[37];
+    guint32 schema;
+};
+
 struct VarveStoreTxn {
     VarveStore *store;
     MDB_txn *txn;
@@ -43,6 +55,9 @@ struct VarveStoreTxn {
 /* Turns an LMDB return code into an error; "WHAT: ...". Returns FALSE. Notes MDB_MAP_FULL in txn,
  * which may be NULL. */
 gboolean varve_store_error(VarveStoreTxn *txn, int rc, const char *what, GError **error);
+
+/* The batch function of writers (transaction.c): runs Write items in one transaction. */
+void varve_store_run_writes(gpointer *items, gsize n, gpointer data);
 
 /* Looks a key up. *value is set, or its data to NULL when there is none. */
 gboolean varve_store_get(VarveStoreTxn *txn, const VarveKey *key, MDB_val *value, GError **error);
