@@ -104,7 +104,7 @@ VARVE_PUBLIC const char *varve_pool_get_name(VarvePool *pool);
 /* --- the root as a whole ------------------------------------------------------------------- */
 
 typedef struct {
-    guint64 orphans; /* half-made snapshots without a record that were removed */
+    guint64 orphans; /* half-made snapshots and pools that were removed */
     guint64 removed; /* removals that had been left unfinished and are done now */
     guint64 failed;  /* what could not be removed; logged, and tried again next time */
 } VarveCleanup;

@@ -151,110 +151,6 @@ free_batch(Pass *pass, gboolean *more, GError **error)
            varve_check_cancelled(&pass->engine->cancelled, error);
 }
 
-/* --- searching -------------------------------------------------------------------------------- */
-
-typedef struct {
-    guint64 id;
-    gboolean known;
-    VarveKind kind;
-} Known;
-
-static gboolean
-look_up(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    Known *known = data;
-    g_autoptr(VarveSnapshotRecord) record = NULL;
-    if (!varve_record_get(txn, known->id, &record, error))
-        return FALSE;
-    known->known = record != NULL;
-    known->kind = record != NULL ? (VarveKind)record->kind : VARVE_KIND_UNKNOWN;
-    return TRUE;
-}
-
-gboolean
-varve_housekeeper_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error)
-{
-    Known known = {.id = id};
-    if (!varve_store_read(pool->engine->store, look_up, &known, error))
-        return FALSE;
-    *orphan = !known.known;
-    if (*orphan)
-        return pool->driver->remove(pool->self, id, error);
-    if (known.kind == VARVE_KIND_ACTIVE && pool->driver->reopen != NULL)
-        return pool->driver->reopen(pool->self, id, error);
-    return TRUE;
-}
-
-static void
-log_restore_failure(VarvePool *pool, guint64 id, const GError *error)
-{
-    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, id);
-    varve_log(VARVE_LOG_WARNING, "cannot clear away an unfinished operation yet", "pool",
-              pool->name, "id", text, "error", error->message, NULL);
-}
-
-static gboolean
-collect_id(guint64 id, gpointer data, GError **error)
-{
-    g_array_append_val((GArray *)data, id);
-    return TRUE;
-}
-
-/* Ids that are listed and then neither in flight nor recorded are garbage: whoever was working on
- * one when it was listed has either published it or undone it by now. */
-static gboolean
-search_pool(VarvePool *pool, VarveCleanup *result, GError **error)
-{
-    VarveInflight *inflight = pool->engine->inflight;
-    g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(guint64));
-    if (!pool->driver->list(pool->self, collect_id, ids, error))
-        return FALSE;
-    for (guint i = 0; i < ids->len; i++) {
-        guint slot;
-        gboolean orphan = FALSE;
-        guint64 id = g_array_index(ids, guint64, i);
-        g_autoptr(GError) failure = NULL;
-        if (!varve_check_cancelled(&pool->engine->cancelled, error))
-            return FALSE;
-        if (!varve_inflight_begin(inflight, pool->number, id, &slot))
-            continue;
-        gboolean ok = varve_housekeeper_restore(pool, id, &orphan, &failure);
-        varve_inflight_end(inflight, slot);
-        if (!ok) {
-            log_restore_failure(pool, id, failure);
-            result->failed++;
-        } else if (orphan) {
-            result->orphans++;
-        }
-    }
-    return TRUE;
-}
-
-static gboolean
-search_all(VarveEngine *engine, VarveCleanup *result, GError **error)
-{
-    if (!varve_pools_clear_leftovers(engine, result, error))
-        return FALSE;
-    g_autoptr(GPtrArray) records = varve_engine_pool_records(engine, error);
-    if (records == NULL)
-        return FALSE;
-    for (guint i = 0; i < records->len; i++) {
-        const VarvePoolRecord *record = g_ptr_array_index(records, i);
-        g_autoptr(GError) failure = NULL;
-        VarvePool *pool = varve_engine_get_pool(engine, record->name, &failure);
-        if (pool == NULL || !search_pool(pool, result, &failure)) {
-            if (g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_CANCELLED)) {
-                g_propagate_error(error, g_steal_pointer(&failure));
-                return FALSE;
-            }
-            varve_log(VARVE_LOG_WARNING, "cannot search a pool", "pool", record->name, "error",
-                      failure->message, NULL);
-            result->failed++;
-        }
-    }
-    return TRUE;
-}
-
 /* --- passes ----------------------------------------------------------------------------------- */
 
 /* Under the housekeeping lock. */
@@ -275,9 +171,9 @@ run_pass(VarveEngine *engine, VarvePool *only, gboolean search, VarveCleanup *re
     if (!search)
         return TRUE;
     if (only != NULL)
-        return search_pool(only, result, error);
+        return varve_search_pool(only, result, error);
     guint64 failed = result->failed;
-    if (!search_all(engine, result, error))
+    if (!varve_search_all(engine, result, error))
         return FALSE;
     if (result->failed == failed)
         varve_inflight_search_done(engine->inflight);
@@ -530,8 +426,8 @@ reap_one(guint32 number, guint64 id, gpointer data)
     if (pool == NULL) {
         if (!g_error_matches(error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND))
             varve_inflight_request_search(engine->inflight);
-    } else if (!varve_housekeeper_restore(pool, id, &orphan, &error)) {
-        log_restore_failure(pool, id, error);
+    } else if (!varve_search_restore(pool, id, &orphan, &error)) {
+        varve_search_log_failure(pool, id, error);
         varve_inflight_request_search(engine->inflight);
     }
 }

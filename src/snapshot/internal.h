@@ -10,7 +10,8 @@
  *     pool-make.c     pools: make, take away
  *     lifecycle.c     the operations that change snapshots, and their rules
  *     query.c         the operations that look
- *     housekeeping.c  what nobody waits for: freeing, recovery, search for garbage
+ *     housekeeping.c  what nobody waits for: freeing, recovery
+ *     search.c        what a crash left, found by looking at the disk
  *     labels.c, filter.c, lineage.c   small parts of the above
  *
  * File system first, record last. An operation takes a fresh id, says in the in-flight table that
@@ -176,13 +177,22 @@ void varve_housekeeper_keep_usage(VarveHousekeeper *keeper, guint64 id, const Va
 /* Undoes what dead processes were in the middle of. */
 void varve_housekeeper_reap(VarveEngine *engine);
 
-/* Sets right on disk what an operation that was cut short left of the snapshot: one without a
- * record is removed (*orphan), an active one is made writable again. The caller works on the id, or
- * knows that whoever did is dead. */
-gboolean varve_housekeeper_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error);
-
 /* Does everything now; pool NULL: in all of them. */
 gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result,
                                GError **error);
+
+/* --- search.c ------------------------------------------------------------------------------ */
+
+/* Sets right on disk what an operation that was cut short left of the snapshot: one without a
+ * record is removed (*orphan), an active one is made writable again. The caller works on the id, or
+ * knows that whoever did is dead. */
+gboolean varve_search_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error);
+
+void varve_search_log_failure(VarvePool *pool, guint64 id, const GError *error);
+
+/* Looks at all that is on disk in a pool, or in all pools, and sets right what nobody is working
+ * on. Counts into result. */
+gboolean varve_search_pool(VarvePool *pool, VarveCleanup *result, GError **error);
+gboolean varve_search_all(VarveEngine *engine, VarveCleanup *result, GError **error);
 
 #endif

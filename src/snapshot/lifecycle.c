@@ -113,7 +113,7 @@ undo(VarvePool *pool, guint64 id)
 {
     gboolean orphan;
     GError *error = NULL;
-    if (varve_housekeeper_restore(pool, id, &orphan, &error))
+    if (varve_search_restore(pool, id, &orphan, &error))
         return;
     g_autofree char *what =
         g_strdup_printf("restoring snapshot %" G_GUINT64_FORMAT " of pool '%s'", id, pool->name);

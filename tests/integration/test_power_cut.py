@@ -60,7 +60,7 @@ def cut(disk, number, workers):
     return clone, {name: before[name] for name in before.keys() & after.keys()}
 
 
-def check(varve, clone, must, point):
+def check(varve, clone, must, point, target):
     run("mount", "-o", "loop", clone, point)
     there = varve.at(point / "root")
     (there.root / "inflight").unlink(missing_ok=True)  # what it says holds for the boot before
@@ -77,6 +77,10 @@ def check(varve, clone, must, point):
         finally:
             there("snapshot", "umount", worker.mountpoint)
         there("snapshot", "rm", "inspection")
+    for name in (name for name, kind in listed.items() if kind == "active"):
+        there("snapshot", "mount", name, target)  # what is listed is whole
+        (target / "probe").write_bytes(b"")
+        there("snapshot", "umount", target)
     run("umount", point)
 
 
@@ -99,4 +103,4 @@ def test_power_cut(disk, varve, load, tempdir):
     run("umount", point)
     assert sum(len(must) for clone, must in cuts) > CUTS
     for clone, must in cuts:
-        check(varve, clone, must, point)
+        check(varve, clone, must, point, workers[0].mountpoint)

@@ -280,6 +280,36 @@ test_cleanup(Fixture *f, gconstpointer data)
     g_assert_cmpuint(entries(f), ==, 0);
 }
 
+/* Takes every snapshot's files away, as a power cut can those of the last ones. */
+static void
+lose_files(Fixture *f)
+{
+    for (guint shard = 0; shard < 64; shard++) {
+        g_autofree char *path = g_strdup_printf("%s/pools/p/snapshots/%u", f->dir, shard);
+        OK(varve_tree_remove(AT_FDCWD, path, NULL, &error));
+        g_assert_cmpint(g_mkdir(path, 0711), ==, 0);
+    }
+}
+
+static void
+test_lost_files(Fixture *f, gconstpointer data)
+{
+    VarveCleanup result;
+    g_autoptr(VarveSnapshotInfo) info = NULL;
+    OK(PREPARE("a", ""));
+    OK(COMMIT("base", "a"));
+    OK(PREPARE("active", "base"));
+    OK(VIEW("view", "base"));
+    lose_files(f);
+    OK(varve_engine_cleanup(f->engine, NULL, &result, &error));
+    g_assert_cmpuint(result.orphans, ==, 1); /* the active one, whose record is dropped */
+    g_assert_cmpuint(result.failed, ==, 1);  /* the committed one, which is told and kept */
+    REFUSED(varve_snapshot_stat(f->pool, "active", &info, &error), VARVE_ERROR_NOT_FOUND, "active");
+    expect_label(f, "base", "x", NULL);
+    expect_label(f, "view", "x", NULL);
+    OK(PREPARE("active", ""));
+}
+
 static void
 test_pools(Fixture *f, gconstpointer data)
 {
@@ -359,6 +389,7 @@ main(int argc, char **argv)
     TEST("info", test_info);
     TEST("walk", test_walk);
     TEST("cleanup", test_cleanup);
+    TEST("lost-files", test_lost_files);
     TEST("pools", test_pools);
     TEST("commit-race", test_commit_race);
     return g_test_run();
