@@ -333,7 +333,7 @@ finish_from_worker(VarveGrpcCall *call, int status, const char *message)
     if (detached)
         call_free(call);
     else if (wake)
-        varve_grpc_server_wake(server);
+        varve_grpc_server_deliver(server);
 }
 
 /* --- for handlers ---------------------------------------------------------------------------- */

@@ -17,6 +17,10 @@
  * loop through the fields that server->lock protects. Whoever is second, the stream's end or the
  * handler's finish, frees the call.
  *
+ * Being the loop is a lock, server->loop, which its thread holds whenever it does not sleep. A
+ * worker that finishes a call while the loop sleeps takes that lock and sends the answer itself
+ * (varve_grpc_server_deliver): to wake the loop's thread for it would take longer than many a call.
+ *
  * Locks and conditions are pthread's instead of GLib's: the thread sanitizers understand them.
  */
 
@@ -75,9 +79,11 @@ struct VarveGrpcServer {
     gsize n_connections, n_calls, n_active; /* atomic */
 
     pthread_condattr_t monotonic; /* for conditions that are waited for with a timeout */
+    pthread_mutex_t loop;         /* held by whoever is the loop; taken before lock */
     pthread_mutex_t lock;
-    gboolean asleep; /* the loop waits in epoll, or is about to: who posts must wake it */
-    GQueue posted;   /* calls with news from their worker */
+    gboolean
+        asleep;    /* the loop waits in epoll, or is about to: who posts must deliver or wake it */
+    GQueue posted; /* calls with news from their worker */
 };
 
 struct VarveGrpcConnection {
@@ -145,6 +151,7 @@ struct VarveGrpcCall {
 gboolean varve_grpc_server_hold(VarveGrpcServer *server, gsize bytes);
 void varve_grpc_server_release(VarveGrpcServer *server, gsize bytes);
 void varve_grpc_server_wake(VarveGrpcServer *server);
+void varve_grpc_server_deliver(VarveGrpcServer *server); /* what is posted, from a worker */
 void varve_grpc_server_time_call(VarveGrpcServer *server, VarveGrpcCall *call);
 
 /* listener.c */

@@ -10,6 +10,7 @@
 
 #define DEFAULT_WORKERS 64
 #define EVENTS_AT_ONCE  64
+#define MAX_DELIVERIES  8 /* in a row, by one worker */
 
 /* The eventfd is watched edge-triggered: every write to it wakes the loop, no read is needed. */
 static void
@@ -56,6 +57,7 @@ varve_grpc_server_new(const VarveGrpcMethod *methods, gpointer data, guint max_w
     pthread_condattr_init(&server->monotonic);
     pthread_condattr_setclock(&server->monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&server->lock, NULL);
+    pthread_mutex_init(&server->loop, NULL);
 
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (server->epoll < 0)
@@ -97,6 +99,7 @@ varve_grpc_server_free(VarveGrpcServer *server)
         close(server->epoll);
     if (server->wakeup.fd >= 0)
         close(server->wakeup.fd);
+    pthread_mutex_destroy(&server->loop);
     pthread_mutex_destroy(&server->lock);
     pthread_condattr_destroy(&server->monotonic);
     g_byte_array_unref(server->output);
@@ -243,20 +246,50 @@ flush(VarveGrpcServer *server)
     }
 }
 
-/* Sleeps until something happens. A worker that posts after this has looked sees asleep, and wakes
- * the loop. */
+/* Under the loop's lock: FALSE when there is something posted, else who posts next must deliver. */
+static gboolean
+fall_asleep(VarveGrpcServer *server)
+{
+    pthread_mutex_lock(&server->lock);
+    gboolean asleep = server->posted.length == 0;
+    server->asleep = asleep;
+    pthread_mutex_unlock(&server->lock);
+    return asleep;
+}
+
+/* The loop's thread may have woken meanwhile and wait for its lock; then it does some of this once
+ * more, and finds nothing to do. What only it does (timers, freeing, ending) it is woken for. */
+void
+varve_grpc_server_deliver(VarveGrpcServer *server)
+{
+    if (pthread_mutex_trylock(&server->loop) != 0) {
+        varve_grpc_server_wake(server);
+        return;
+    }
+    gboolean done = FALSE;
+    for (int round = 0; round < MAX_DELIVERIES && !done; round++) {
+        varve_grpc_server_take_posted(server);
+        flush(server);
+        done = fall_asleep(server);
+    }
+    done = done && server->dirty.length == 0 && server->closed.length == 0 && server->stop_at == 0;
+    pthread_mutex_unlock(&server->loop);
+    if (!done)
+        varve_grpc_server_wake(server);
+}
+
+/* Sleeps until something happens. A worker that posts after this has looked sees asleep. */
 static int
 wait_for_events(VarveGrpcServer *server, struct epoll_event *events, int timeout)
 {
     if (server->dirty.length > 0)
         timeout = 0;
-    pthread_mutex_lock(&server->lock);
-    if (server->posted.length > 0)
+    if (timeout != 0 && !fall_asleep(server))
         timeout = 0;
-    else
-        server->asleep = timeout != 0;
-    pthread_mutex_unlock(&server->lock);
-    return epoll_wait(server->epoll, events, EVENTS_AT_ONCE, timeout);
+    pthread_mutex_unlock(&server->loop);
+    int n = epoll_wait(server->epoll, events, EVENTS_AT_ONCE, timeout);
+    pthread_mutex_lock(&server->loop);
+    return n;
 }
 
 static gboolean
@@ -266,13 +299,11 @@ is_over(VarveGrpcServer *server)
            (server->connections.length == 0 || g_get_monotonic_time() >= server->stop_at);
 }
 
-gboolean
-varve_grpc_server_run(VarveGrpcServer *server, GError **error)
+static gboolean
+run_loop(VarveGrpcServer *server, GError **error)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
 
-    if (!start(server, error))
-        return FALSE;
     while (TRUE) {
         check_stop(server);
         int timeout = run_timers(server);
@@ -285,7 +316,6 @@ varve_grpc_server_run(VarveGrpcServer *server, GError **error)
         if (n < 0 && errno != EINTR) {
             g_set_error(error, VARVE_ERROR, VARVE_ERROR_INTERNAL, "waiting for requests: %s",
                         g_strerror(errno));
-            close_connections(server);
             return FALSE;
         }
         for (int i = 0; i < n; i++) {
@@ -294,6 +324,17 @@ varve_grpc_server_run(VarveGrpcServer *server, GError **error)
         }
         varve_grpc_server_take_posted(server);
     }
-    close_connections(server);
     return TRUE;
+}
+
+gboolean
+varve_grpc_server_run(VarveGrpcServer *server, GError **error)
+{
+    if (!start(server, error))
+        return FALSE;
+    pthread_mutex_lock(&server->loop);
+    gboolean ok = run_loop(server, error);
+    close_connections(server);
+    pthread_mutex_unlock(&server->loop);
+    return ok;
 }
