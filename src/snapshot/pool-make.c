@@ -124,14 +124,10 @@ varve_pools_clear_leftovers(VarveEngine *engine, VarveCleanup *result, GError **
 
 /* --- publishing ------------------------------------------------------------------------------- */
 
-typedef struct {
-    VarvePool *pool;
-} Publish;
-
 static gboolean
 publish_pool(VarveStoreTxn *txn, gpointer data, GError **error)
 {
-    VarvePool *pool = ((Publish *)data)->pool;
+    VarvePool *pool = data;
     g_autoptr(VarvePoolRecord) taken = NULL;
     if (!varve_record_get_pool(txn, pool->name, &taken, error))
         return FALSE;
@@ -172,12 +168,11 @@ establish(VarvePool *pool, GError **error)
 {
     VarveEngine *engine = pool->engine;
     g_autoptr(GError) undo_error = NULL;
-    Publish publish = {pool};
     if (!make_directory(pool, error))
         return FALSE;
     if (varve_pool_open_driver(pool, TRUE, error)) {
         if (pool->driver->sync(pool->self, 0, error) &&
-            varve_store_write(engine->store, VARVE_STORE_DURABLE, publish_pool, &publish, error))
+            varve_store_write(engine->store, VARVE_STORE_DURABLE, publish_pool, pool, error))
             return TRUE;
         if (!pool->driver->destroy(pool->self, &undo_error))
             varve_error_log_undo("taking a new pool away", g_steal_pointer(&undo_error));
@@ -268,7 +263,7 @@ refuse_removal(guint64 id, guint32 pool, gpointer data)
 static gboolean
 publish_removal(VarveStoreTxn *txn, gpointer data, GError **error)
 {
-    VarvePool *pool = ((Publish *)data)->pool;
+    VarvePool *pool = data;
     guint64 count;
     guint32 number = pool->number;
     if (!varve_record_count(txn, pool->number, &count, error))
@@ -293,8 +288,7 @@ remove_pool(VarveEngine *engine, const char *name, GError **error)
     VarvePool *pool = lock < 0 ? NULL : varve_engine_get_pool(engine, name, error);
     if (pool == NULL || !varve_housekeeper_run(engine, pool, &cleanup, error))
         return FALSE;
-    Publish publish = {pool};
-    if (!varve_store_write(engine->store, VARVE_STORE_DURABLE, publish_removal, &publish, error))
+    if (!varve_store_write(engine->store, VARVE_STORE_DURABLE, publish_removal, pool, error))
         return FALSE;
     g_mutex_lock(&engine->pools_lock);
     g_hash_table_remove(engine->pools, pool->name);

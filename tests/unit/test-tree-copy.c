@@ -13,23 +13,6 @@
 
 #define SIZE (400 * 1024 * 1024) /* mkfs.xfs wants that much at least */
 
-static void
-write_file(int dirfd, const char *name, const void *content, gsize size, mode_t mode)
-{
-    varve_autofd fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    g_assert_no_errno(fd);
-    g_assert_cmpint(write(fd, content, size), ==, size);
-    g_assert_no_errno(fchmod(fd, mode));
-}
-
-static int
-make_dir(int dirfd, const char *name, mode_t mode)
-{
-    int fd = varve_fd_make_dir(dirfd, name, mode, NULL);
-    g_assert_no_errno(fd);
-    return fd;
-}
-
 static ino_t
 inode_of(int dirfd, const char *name)
 {
@@ -150,9 +133,9 @@ make_chain(int dirfd, const char *first)
     char name[201];
     memset(name, 'd', sizeof name - 1);
     name[200] = '\0';
-    int at = make_dir(dirfd, first, 0755);
+    int at = tree_make_dir(dirfd, first, 0755);
     for (int i = 0; i < 60; i++) {
-        int next = make_dir(at, name, 0755);
+        int next = tree_make_dir(at, name, 0755);
         close(at);
         at = next;
     }
@@ -163,9 +146,9 @@ static void
 test_deep_links(void)
 {
     g_autoptr(Scratch) scratch = scratch_new(NULL, 0);
-    varve_autofd top = make_dir(scratch->fd, "tree", 0755);
+    varve_autofd top = tree_make_dir(scratch->fd, "tree", 0755);
     varve_autofd left = make_chain(top, "left"), right = make_chain(top, "right");
-    write_file(left, "file", "x", 1, 0644);
+    tree_write_file(left, "file", "x", 1, 0644);
     g_assert_no_errno(linkat(left, "file", right, "other-name", 0));
     copy_tree(scratch->fd, "tree", scratch->fd, "copy");
 
@@ -191,9 +174,9 @@ static void
 test_refusals(void)
 {
     g_autoptr(Scratch) scratch = scratch_new(NULL, 0);
-    close(make_dir(scratch->fd, "src", 0755));
-    varve_autofd taken = make_dir(scratch->fd, "taken", 0755);
-    write_file(taken, "precious", "x", 1, 0644);
+    close(tree_make_dir(scratch->fd, "src", 0755));
+    varve_autofd taken = tree_make_dir(scratch->fd, "taken", 0755);
+    tree_write_file(taken, "precious", "x", 1, 0644);
     g_assert_no_errno(symlinkat("src", scratch->fd, "link"));
 
     assert_fails(scratch->fd, "src", "taken", VARVE_ERROR_ALREADY_EXISTS);
@@ -214,9 +197,10 @@ test_no_space(void)
     g_autoptr(Scratch) scratch = scratch_new("tmpfs", 1024 * 1024);
     if (scratch == NULL)
         return;
-    varve_autofd src = make_dir(scratch->fd, "src", 0755), sub = make_dir(src, "sub", 0755);
+    varve_autofd src = tree_make_dir(scratch->fd, "src", 0755),
+                 sub = tree_make_dir(src, "sub", 0755);
     g_autofree char *content = g_malloc0(600 * 1024);
-    write_file(sub, "file", content, 600 * 1024, 0644);
+    tree_write_file(sub, "file", content, 600 * 1024, 0644);
     assert_fails(scratch->fd, "src", "copy", VARVE_ERROR_NO_SPACE);
     g_assert_cmpint(faccessat(scratch->fd, "copy", F_OK, 0), <, 0);
     remove_all(scratch, "src");
@@ -236,8 +220,8 @@ test_attributes(gconstpointer type)
     g_autoptr(Scratch) scratch = scratch_new(type, SIZE);
     if (scratch == NULL)
         return;
-    varve_autofd src = make_dir(scratch->fd, "src", 0755);
-    varve_autofd dst = make_dir(scratch->fd, "dst", 0755);
+    varve_autofd src = tree_make_dir(scratch->fd, "src", 0755);
+    varve_autofd dst = tree_make_dir(scratch->fd, "dst", 0755);
     tree_set_xattr(src, "", "trusted.overlay.opaque", "y", 1);
     tree_set_xattr(src, "", "trusted.overlay.overlay.opaque", "y", 1);
     tree_set_xattr(src, "", "user.overlay.origin", "o", 1);

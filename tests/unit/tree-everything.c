@@ -10,8 +10,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static void
-write_file(int dirfd, const char *name, const void *content, gsize size, mode_t mode)
+void
+tree_write_file(int dirfd, const char *name, const void *content, gsize size, mode_t mode)
 {
     varve_autofd fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
     g_assert_no_errno(fd);
@@ -19,8 +19,8 @@ write_file(int dirfd, const char *name, const void *content, gsize size, mode_t 
     g_assert_no_errno(fchmod(fd, mode));
 }
 
-static int
-make_dir(int dirfd, const char *name, mode_t mode)
+int
+tree_make_dir(int dirfd, const char *name, mode_t mode)
 {
     int fd = varve_fd_make_dir(dirfd, name, mode, NULL);
     g_assert_no_errno(fd);
@@ -35,10 +35,10 @@ make_content(int dirfd)
     g_autofree guint32 *content = g_malloc(size + 4);
     for (gsize i = 0; i < size / 4; i++)
         content[i] = (guint32)i * 2654435761u;
-    write_file(dirfd, "file", content, size, 0640);
-    write_file(dirfd, "one", content, 1, 0604);
-    write_file(dirfd, "empty", "", 0, 0444);
-    write_file(dirfd, "nobody", content, 4096, 0);
+    tree_write_file(dirfd, "file", content, size, 0640);
+    tree_write_file(dirfd, "one", content, 1, 0604);
+    tree_write_file(dirfd, "empty", "", 0, 0444);
+    tree_write_file(dirfd, "nobody", content, 4096, 0);
     g_assert_no_errno(fchownat(dirfd, "file", 1000, 1001, 0));
 }
 
@@ -97,28 +97,28 @@ make_names(int dirfd)
     memset(longest, 'n', sizeof longest);
     longest[255] = '\0';
     const char *const names[] = {"new\nline", "\xff\xfe\x80", " ", "-rf", "\\", longest};
-    varve_autofd dir = make_dir(dirfd, "names", 0755);
+    varve_autofd dir = tree_make_dir(dirfd, "names", 0755);
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
-        write_file(dir, names[i], names[i], strlen(names[i]), 0644);
-    varve_autofd odd = make_dir(dir, "\x01\x7f\xc3", 0711);
-    write_file(odd, "inner", "x", 1, 0600);
+        tree_write_file(dir, names[i], names[i], strlen(names[i]), 0644);
+    varve_autofd odd = tree_make_dir(dir, "\x01\x7f\xc3", 0711);
+    tree_write_file(odd, "inner", "x", 1, 0600);
 }
 
 static void
 make_modes(int dirfd)
 {
-    write_file(dirfd, "setuid", "x", 1, 0755);
+    tree_write_file(dirfd, "setuid", "x", 1, 0755);
     g_assert_no_errno(fchownat(dirfd, "setuid", 1000, 0, 0));
     g_assert_no_errno(fchmodat(dirfd, "setuid", 06755, 0));
-    write_file(dirfd, "setuid-root", "x", 1, 04711);
-    close(make_dir(dirfd, "sticky", 01777));
-    varve_autofd setgid = make_dir(dirfd, "setgid", 02775);
+    tree_write_file(dirfd, "setuid-root", "x", 1, 04711);
+    close(tree_make_dir(dirfd, "sticky", 01777));
+    varve_autofd setgid = tree_make_dir(dirfd, "setgid", 02775);
     g_assert_no_errno(fchown(setgid, 5, 6));
     g_assert_no_errno(fchmod(setgid, 02775));
-    write_file(setgid, "inherits", "x", 1, 0644);
+    tree_write_file(setgid, "inherits", "x", 1, 0644);
     g_assert_no_errno(fchownat(setgid, "inherits", 0, 0, 0));
-    varve_autofd closed = make_dir(dirfd, "closed", 0);
-    write_file(closed, "inner", "x", 1, 0600);
+    varve_autofd closed = tree_make_dir(dirfd, "closed", 0);
+    tree_write_file(closed, "inner", "x", 1, 0600);
 }
 
 static void
@@ -200,7 +200,7 @@ set_times(int dirfd, guint *seed)
 void
 tree_make_everything(int dirfd, const char *name)
 {
-    varve_autofd dir = make_dir(dirfd, name, 0751), subdir = make_dir(dir, "dir", 0775);
+    varve_autofd dir = tree_make_dir(dirfd, name, 0751), subdir = tree_make_dir(dir, "dir", 0775);
     make_content(dir);
     make_all_sparse(dir);
     make_special(dir);
@@ -208,7 +208,7 @@ tree_make_everything(int dirfd, const char *name)
     make_modes(dir);
     make_links(dir, subdir);
     make_xattrs(dir, subdir);
-    write_file(subdir, "inherits-acl", "x", 1, 0664);
+    tree_write_file(subdir, "inherits-acl", "x", 1, 0664);
     g_assert_no_errno(fchown(dir, 20, 21));
     guint seed = 1;
     set_times(dir, &seed);

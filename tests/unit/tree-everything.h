@@ -13,6 +13,12 @@
  * "dir/hard-link". */
 void tree_make_everything(int dirfd, const char *name);
 
+/* Makes a file of that content and exactly that mode. */
+void tree_write_file(int dirfd, const char *name, const void *content, gsize size, mode_t mode);
+
+/* Makes a directory and returns a descriptor of it. */
+int tree_make_dir(int dirfd, const char *name, mode_t mode);
+
 /* Sets an xattr of a file, not following it; of dirfd itself with "". */
 void tree_set_xattr(int dirfd, const char *file, const char *name, const void *value, gsize size);
 
