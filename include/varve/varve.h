@@ -4,6 +4,7 @@
 
 /* All of libvarve's public API. */
 
+#include <varve/changes.h>
 #include <varve/engine.h>
 #include <varve/error.h>
 #include <varve/log.h>

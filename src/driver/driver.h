@@ -14,26 +14,33 @@
  *     sync     make its content durable
  *     mounts   tell how it is presented to the kernel
  *     usage    tell what it takes beyond its parents
+ *     changes  tell which paths differ from its parent
  *     remove   free it
  *     list     tell every id that has anything on disk
+ *
+ * and one thing that not every driver can:
+ *
+ *     capture  make a committed snapshot of an active one that goes on
  *
  * The life of an id: the engine picks a number that was never used, calls create(), and only then
  * publishes the record. On the way to a commit it calls commit(), sync(), and publishes; should
  * publishing fail, it calls reopen() and the snapshot is writable again. For a removal the record
  * goes first, then remove() is called, perhaps much later and perhaps by another process.
  *
- * What the engine promises: no two calls for the same id run at the same time, except mounts and
- * usage; parents of an id are committed and stay until the id is removed (but see create). Calls
- * for different ids come from many threads at once, and from several processes: a driver holds no
- * locks across calls and no state on ids in memory.
+ * What the engine promises: no two calls for the same id run at the same time, except mounts, usage
+ * and changes; parents of an id are committed and stay until the id is removed (but see create).
+ * Calls for different ids come from many threads at once, and from several processes: a driver
+ * holds no locks across calls and no state on ids in memory.
  *
  * What a driver promises: create() leaves nothing behind when it fails. remove() of an id that has
  * nothing on disk, or only half of something, succeeds: recovery calls it for whatever list()
  * yields. No call follows a symbolic link inside a snapshot.
  *
- * To write one: copy native/, the plainest, and add it to the table in registry.c.
+ * To write one: copy native/, the plainest, and add it to the table in registry.c. One that needs a
+ * library which not every host has (zfs) is a module that is loaded when it is there: module.h.
  */
 
+#include <varve/changes.h>
 #include <varve/engine.h>
 #include <varve/mount.h>
 #include <varve/snapshot.h>
@@ -101,9 +108,9 @@ typedef struct {
     /* Takes the pool's own files away; all its snapshots are gone. The instance is closed next. */
     gboolean (*destroy)(gpointer self, GError **error);
 
-    /* A descriptor of the pool's on the file system that holds the snapshots, which for a pool in a
-     * file is not the one of host->dirfd. Stays the pool's. */
-    int (*get_fd)(gpointer self);
+    /* The bytes that the file system which holds the snapshots has, and has free. For a pool in a
+     * file that is not the one of host->dirfd. */
+    gboolean (*space)(gpointer self, guint64 *size, guint64 *free, GError **error);
 
     /* Makes the snapshot: active ones writable with the parent's content, or empty with a root
      * directory 0755 of root. A view may need nothing on disk, if mounts() can present the parent
@@ -129,7 +136,24 @@ typedef struct {
     gboolean (*usage)(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *usage,
                       GError **error);
 
+    /* Calls func for everything that varve/changes.h tells of a snapshot that is no view, in that
+     * order. What an active one is written meanwhile may or may not be seen. scratch is an id that
+     * is free, for what has to be on disk meanwhile: none of it is left, or remove(scratch) is
+     * called after a crash. */
+    gboolean (*changes)(gpointer self, const VarveDriverSnapshot *snapshot, guint64 scratch,
+                        VarveChangeFunc func, gpointer data, GError **error);
+
+    /* Makes the snapshot id, committed, of the state that the active snapshot of has now; of goes
+     * on, and has id for its parent from then on, as if it had been created on it and written to
+     * since. sync(id) is called next. When it fails nothing is left behind; should publishing fail,
+     * or the process die, remove(id) is called and of is again what it was. NULL: cannot. */
+    gboolean (*capture)(gpointer self, guint64 of, guint64 id, GError **error);
+
     gboolean (*remove)(gpointer self, guint64 id, GError **error);
+
+    /* Removes several at once, where that is cheaper than one after the other, and sets errors[i]
+     * for those that it could not. They may stand on each other. NULL: remove does it. */
+    void (*remove_many)(gpointer self, const guint64 *ids, gsize n, GError **errors);
 
     /* Calls func for every id that has something on disk, in any order, each at least once. Ends
      * early when func returns FALSE (its error is passed on). Strange names are left alone. */

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include <dirent.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -156,5 +157,16 @@ varve_folder_list(int folder, VarveDriverListFunc func, gpointer data, GError **
         if (!list_shard(folder, shard, func, data, error))
             return FALSE;
     }
+    return TRUE;
+}
+
+gboolean
+varve_folder_space(int folder, guint64 *size, guint64 *free, GError **error)
+{
+    struct statvfs st;
+    if (fstatvfs(folder, &st) < 0)
+        return varve_error_set_errno(error, errno, "asking how full the file system is");
+    *size = (guint64)(st.f_blocks - st.f_bfree + st.f_bavail) * st.f_frsize; /* as df has it */
+    *free = (guint64)st.f_bavail * st.f_frsize;
     return TRUE;
 }

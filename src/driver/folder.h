@@ -41,4 +41,7 @@ gboolean varve_folder_make(int folder, guint64 id, mode_t mode, GError **error);
 /* Calls func for each entry that is named by an id, as a driver's list does. */
 gboolean varve_folder_list(int folder, VarveDriverListFunc func, gpointer data, GError **error);
 
+/* What a driver's space tells of a folder on a file system that statvfs(3) has the numbers of. */
+gboolean varve_folder_space(int folder, guint64 *size, guint64 *free, GError **error);
+
 #endif

@@ -2,7 +2,6 @@
 #include "base/fd.h"
 #include "snapshot/internal.h"
 #include <string.h>
-#include <sys/statvfs.h>
 
 #define DEFAULT_NAME "default"
 
@@ -281,14 +280,9 @@ describe(VarveEngine *engine, const VarvePoolRecord *record, GError **error)
     info->snapshots = count.count;
 
     g_autoptr(GError) failure = NULL;
-    struct statvfs st;
     VarvePool *pool = varve_engine_get_pool(engine, record->name, &failure);
-    if (pool == NULL) {
+    if (pool == NULL || !pool->driver->space(pool->self, &info->size, &info->free, &failure))
         info->problem = g_strdup(failure->message);
-    } else if (fstatvfs(pool->driver->get_fd(pool->self), &st) == 0) {
-        info->size = (guint64)(st.f_blocks - st.f_bfree + st.f_bavail) * st.f_frsize; /* as df */
-        info->free = (guint64)st.f_bavail * st.f_frsize;
-    }
     return info;
 }
 

@@ -242,10 +242,10 @@ btrfs_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **erro
     return varve_folder_list(btrfs->subvolumes, func, data, error);
 }
 
-static int
-btrfs_get_fd(gpointer self)
+static gboolean
+btrfs_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 {
-    return ((Btrfs *)self)->subvolumes;
+    return varve_folder_space(((Btrfs *)self)->subvolumes, size, free, error);
 }
 
 const VarveDriver varve_driver_btrfs = {
@@ -256,7 +256,7 @@ const VarveDriver varve_driver_btrfs = {
     .open = btrfs_open,
     .close = btrfs_close,
     .destroy = btrfs_destroy,
-    .get_fd = btrfs_get_fd,
+    .space = btrfs_space,
     .create = btrfs_create,
     .commit = btrfs_commit,
     .reopen = btrfs_reopen,

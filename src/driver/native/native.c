@@ -130,10 +130,10 @@ native_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **err
     return varve_folder_list(native->snapshots, func, data, error);
 }
 
-static int
-native_get_fd(gpointer self)
+static gboolean
+native_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 {
-    return ((Native *)self)->snapshots;
+    return varve_folder_space(((Native *)self)->snapshots, size, free, error);
 }
 
 const VarveDriver varve_driver_native = {
@@ -143,7 +143,7 @@ const VarveDriver varve_driver_native = {
     .open = native_open,
     .close = native_close,
     .destroy = native_destroy,
-    .get_fd = native_get_fd,
+    .space = native_space,
     .create = native_create,
     .sync = native_sync,
     .mounts = native_mounts,

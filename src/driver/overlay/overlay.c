@@ -225,10 +225,10 @@ overlay_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **er
            varve_folder_list(overlay->work, func, data, error);
 }
 
-static int
-overlay_get_fd(gpointer self)
+static gboolean
+overlay_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 {
-    return ((Overlay *)self)->fs;
+    return varve_folder_space(((Overlay *)self)->fs, size, free, error);
 }
 
 const VarveDriver varve_driver_overlay = {
@@ -239,7 +239,7 @@ const VarveDriver varve_driver_overlay = {
     .open = overlay_open,
     .close = overlay_close,
     .destroy = overlay_destroy,
-    .get_fd = overlay_get_fd,
+    .space = overlay_space,
     .create = overlay_create,
     .sync = overlay_sync,
     .mounts = overlay_mounts,
