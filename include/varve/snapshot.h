@@ -24,6 +24,9 @@
  *                   │                    │
  *                   └──remove            └──remove, when it has no children
  *
+ * An active one that is to go on is captured instead: capture("backup-1", "web") commits web's
+ * state of that moment as backup-1, and web stands on it from then on.
+ *
  * After commit returns, the content is on disk and survives a power cut (pools with
  * durability=relaxed excepted). What the other operations did is durable a tenth of a second after
  * they return, and when the engine is closed. Removal takes the record at once and frees the space
@@ -84,6 +87,14 @@ VARVE_PUBLIC gboolean varve_snapshot_view(VarvePool *pool, const char *key, cons
  * VARVE_ERROR_NOT_IMPLEMENTED (the driver cannot rebase). */
 VARVE_PUBLIC gboolean varve_snapshot_commit(VarvePool *pool, const char *name, const char *key,
                                             const char *parent, GHashTable *labels, GError **error);
+
+/* Commits the state that the active snapshot key has now, as name, and lets key go on: it keeps its
+ * content and mounts, and stands on name from then on. What is written to it meanwhile may or may
+ * not be in name; on btrfs and zfs name is one instant of it, on native it is copied file by file.
+ * Errors as of varve_snapshot_commit(); VARVE_ERROR_NOT_IMPLEMENTED: the driver (overlay) cannot.
+ */
+VARVE_PUBLIC gboolean varve_snapshot_capture(VarvePool *pool, const char *name, const char *key,
+                                             GHashTable *labels, GError **error);
 
 /* The mount of an active or view snapshot, the same as when it was made.
  * VARVE_ERROR_FAILED_PRECONDITION for a committed one. */

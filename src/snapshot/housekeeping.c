@@ -3,21 +3,15 @@
 #include <string.h>
 
 /*
- * What nobody waits for.
+ * What nobody waits for: freeing what was removed (removals.c), searching for what crashes left
+ * (search.c), making durable what need not be at once, keeping usages that were computed.
  *
- * The removals table is the queue: whoever holds the housekeeping lock, one thread of one process,
- * frees what it names, in batches, and strikes that off. A process that cannot get the lock leaves
- * its removals to the one that has it: that one looks at the table once more after it has let go.
- * A removal is durable before its files go, else a power cut could bring back a record whose files
- * are gone.
- *
- * Removals that fail (a snapshot is still mounted, say) stay in the table, are logged, and are
- * tried again after a while, at the next start, and by cleanup. So are those that were left to a
- * process which died, or which ends: one that is to end does one pass at most, since others might
- * add removals for ever.
+ * Whoever holds the housekeeping lock, one thread of one process, frees and searches. A process
+ * that cannot get the lock leaves its removals to the one that has it: that one looks at the table
+ * once more after it has let go. Removals that fail are tried again after a while. One that is to
+ * end does one pass at most, since others might add removals for ever.
  */
 
-#define BATCH       512
 #define RETRY_AFTER (10 * G_USEC_PER_SEC)
 #define SETTLE_IN   (G_USEC_PER_SEC / 10)
 #define FREE_IN     G_USEC_PER_SEC /* so that what is removed together is freed together */
@@ -41,116 +35,6 @@ typedef struct {
     VarveUsage usage;
 } Computed;
 
-typedef struct {
-    guint64 id;
-    guint32 pool;
-} Removal;
-
-typedef struct {
-    VarveEngine *engine;
-    VarvePool *only;     /* NULL: all pools */
-    GHashTable *skipped; /* ids that failed in this pass */
-    GArray *batch;       /* of Removal */
-    VarveCleanup *result;
-} Pass;
-
-/* --- freeing ---------------------------------------------------------------------------------- */
-
-static gboolean
-take_removal(guint64 id, guint32 pool, gpointer data)
-{
-    Pass *pass = data;
-    Removal removal = {id, pool};
-    if ((pass->only == NULL || pass->only->number == pool) &&
-        !g_hash_table_contains(pass->skipped, &id))
-        g_array_append_val(pass->batch, removal);
-    return pass->batch->len < BATCH;
-}
-
-static gboolean
-take_batch(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    Pass *pass = data;
-    g_array_set_size(pass->batch, 0);
-    return varve_record_removals(txn, take_removal, pass, error);
-}
-
-static gboolean
-strike_off(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    Pass *pass = data;
-    for (guint i = 0; i < pass->batch->len; i++) {
-        guint64 id = g_array_index(pass->batch, Removal, i).id;
-        if (!g_hash_table_contains(pass->skipped, &id) &&
-            !varve_record_removal_done(txn, id, error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
-static void
-skip(Pass *pass, const Removal *removal, const GError *why)
-{
-    g_autofree char *id = g_strdup_printf("%" G_GUINT64_FORMAT, removal->id);
-    g_autofree char *pool = g_strdup_printf("%u", removal->pool);
-    varve_log(VARVE_LOG_WARNING, "cannot free a removed snapshot yet", "pool-number", pool, "id",
-              id, "error", why->message, NULL);
-    g_hash_table_add(pass->skipped, g_memdup2(&removal->id, sizeof(removal->id)));
-    pass->result->failed++;
-}
-
-/* The pool of a removal is gone only if somebody took its directory away too; then so are the
- * files. */
-static gboolean
-free_files(Pass *pass, const Removal *removal, GError **error)
-{
-    g_autoptr(GError) failure = NULL;
-    VarvePool *pool = pass->only != NULL
-                          ? pass->only
-                          : varve_engine_get_pool_by_number(pass->engine, removal->pool, &failure);
-    if (pool == NULL) {
-        g_propagate_error(error, g_steal_pointer(&failure));
-        return FALSE;
-    }
-    guint slot;
-    if (!varve_inflight_begin(pass->engine->inflight, removal->pool, removal->id, &slot))
-        return varve_error_set(error, VARVE_ERROR_BUSY, "somebody is working on it");
-    gboolean ok = pool->driver->remove(pool->self, removal->id, error);
-    varve_inflight_end(pass->engine->inflight, slot);
-    return ok;
-}
-
-/* Frees one batch; *more: whether there was something to free. */
-static gboolean
-free_batch(Pass *pass, gboolean *more, GError **error)
-{
-    VarveStore *store = pass->engine->store;
-    *more = FALSE;
-    if (!varve_store_read(store, take_batch, pass, error))
-        return FALSE;
-    if (pass->batch->len == 0)
-        return TRUE;
-    if (!varve_store_sync(store, error))
-        return FALSE;
-    *more = TRUE;
-    guint64 freed = 0;
-    gboolean cancelled = FALSE;
-    for (guint i = 0; i < pass->batch->len; i++) {
-        g_autoptr(GError) failure = NULL;
-        const Removal *removal = &g_array_index(pass->batch, Removal, i);
-        cancelled = cancelled || g_atomic_int_get(&pass->engine->cancelled);
-        if (cancelled)
-            g_hash_table_add(pass->skipped, g_memdup2(&removal->id, sizeof(removal->id)));
-        else if (free_files(pass, removal, &failure))
-            freed++;
-        else
-            skip(pass, removal, failure);
-    }
-    pass->result->removed += freed;
-    return (freed == 0 || varve_store_write(store, VARVE_STORE_ORDERED, strike_off, pass, error)) &&
-           varve_check_cancelled(&pass->engine->cancelled, error);
-}
-
 /* --- passes ----------------------------------------------------------------------------------- */
 
 /* Under the housekeeping lock. */
@@ -158,16 +42,8 @@ static gboolean
 run_pass(VarveEngine *engine, VarvePool *only, gboolean search, VarveCleanup *result,
          GError **error)
 {
-    g_autoptr(GHashTable) skipped =
-        g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-    g_autoptr(GArray) batch = g_array_new(FALSE, FALSE, sizeof(Removal));
-    Pass pass = {
-        .engine = engine, .only = only, .skipped = skipped, .batch = batch, .result = result};
-    gboolean more = TRUE;
-    while (more) {
-        if (!free_batch(&pass, &more, error))
-            return FALSE;
-    }
+    if (!varve_removals_free(engine, only, result, error))
+        return FALSE;
     if (!search)
         return TRUE;
     if (only != NULL)
@@ -189,28 +65,6 @@ varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result
     gboolean ok = run_pass(engine, pool, TRUE, result, error);
     varve_inflight_unlock(engine->inflight);
     return ok;
-}
-
-static gboolean
-have_removal(guint64 id, guint32 pool, gpointer data)
-{
-    ++*(guint64 *)data;
-    return FALSE;
-}
-
-static gboolean
-count_removals(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    *(guint64 *)data = 0;
-    return varve_record_removals(txn, have_removal, data, error);
-}
-
-/* Whether removals are in the table; when in doubt, yes. */
-static gboolean
-removals_are_left(VarveEngine *engine)
-{
-    guint64 left = 0;
-    return !varve_store_read(engine->store, count_removals, &left, NULL) || left > 0;
 }
 
 /* One pass, unless another process does it, and more while removals are added. TRUE when some may
@@ -238,7 +92,7 @@ run_background(VarveHousekeeper *keeper)
         if (!ok || result.failed > 0)
             return TRUE;
         /* Somebody may have added one, and failed to get the lock, before it was let go. */
-        if (!removals_are_left(engine))
+        if (!varve_removals_left(engine))
             return FALSE;
     } while (!g_atomic_int_get(&keeper->stopping));
     return TRUE;
@@ -353,7 +207,7 @@ keep_house(gpointer data)
 static gboolean
 work_is_left(VarveEngine *engine)
 {
-    return varve_inflight_search_due(engine->inflight) || removals_are_left(engine);
+    return varve_inflight_search_due(engine->inflight) || varve_removals_left(engine);
 }
 
 VarveHousekeeper *

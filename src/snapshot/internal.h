@@ -117,6 +117,35 @@ char *varve_key_display(const char *key);
 gboolean varve_prefix_operation(GError **error, const char *doing, VarvePool *pool,
                                 const char *key);
 
+/* --- rules.c ------------------------------------------------------------------------------- */
+
+/* Nanoseconds since the epoch. */
+gint64 varve_now(void);
+
+/* The name must not be taken; what: "key" or "name", for the message. */
+gboolean varve_rule_free(VarveStoreTxn *txn, VarvePool *pool, const char *what, const char *name,
+                         GError **error);
+
+/* Finds a parent, which must be committed: wrong is the code for one that is not. *id is 0 for NULL
+ * or "". */
+gboolean varve_rule_parent(VarveStoreTxn *txn, VarvePool *pool, const char *parent,
+                           VarveErrorCode wrong, guint64 *id, GError **error);
+
+/* A pool may have been taken away by another process while this one had it open. */
+gboolean varve_rule_pool(VarveStoreTxn *txn, VarvePool *pool, GError **error);
+
+/* --- create.c ------------------------------------------------------------------------------ */
+
+/* Does a driver's work on a new snapshot, under the id that snapshot->id is set to. */
+typedef gboolean (*VarveMakeFunc)(VarvePool *pool, VarveDriverSnapshot *snapshot, gpointer data,
+                                  GError **error);
+
+/* Calls func with a fresh id, which this process works on until varve_inflight_end(*slot). After a
+ * power cut, ids that were given out before may still be on disk without a record; func fails with
+ * VARVE_ERROR_ALREADY_EXISTS and they are passed over until the search has removed them. */
+gboolean varve_make_fresh(VarvePool *pool, VarveDriverSnapshot *snapshot, VarveMakeFunc func,
+                          gpointer data, guint *slot, GError **error);
+
 /* --- labels.c ------------------------------------------------------------------------------ */
 
 /* SPEC rows S7, S8. */
@@ -181,12 +210,27 @@ void varve_housekeeper_reap(VarveEngine *engine);
 gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result,
                                GError **error);
 
+/* --- removals.c ---------------------------------------------------------------------------- */
+
+/* Frees what was removed and strikes it off, until nothing is left that can be; only NULL: in all
+ * pools. Under the housekeeping lock. */
+gboolean varve_removals_free(VarveEngine *engine, VarvePool *only, VarveCleanup *result,
+                             GError **error);
+
+/* Whether removals are in the table; when in doubt, yes. */
+gboolean varve_removals_left(VarveEngine *engine);
+
 /* --- search.c ------------------------------------------------------------------------------ */
 
 /* Sets right on disk what an operation that was cut short left of the snapshot: one without a
  * record is removed (*orphan), an active one is made writable again. The caller works on the id, or
  * knows that whoever did is dead. */
 gboolean varve_search_restore(VarvePool *pool, guint64 id, gboolean *orphan, GError **error);
+
+/* Takes back what was done on disk for an operation that failed, as far as its record is not there:
+ * a write whose sync failed is reported as failed, and yet it is done. A failure is logged, and the
+ * next start tries again. */
+void varve_search_undo(VarvePool *pool, guint64 id);
 
 void varve_search_log_failure(VarvePool *pool, guint64 id, const GError *error);
 

@@ -48,6 +48,19 @@ varve_search_log_failure(VarvePool *pool, guint64 id, const GError *error)
               pool->name, "id", text, "error", error->message, NULL);
 }
 
+void
+varve_search_undo(VarvePool *pool, guint64 id)
+{
+    gboolean orphan;
+    GError *error = NULL;
+    if (varve_search_restore(pool, id, &orphan, &error))
+        return;
+    g_autofree char *what =
+        g_strdup_printf("restoring snapshot %" G_GUINT64_FORMAT " of pool '%s'", id, pool->name);
+    varve_error_log_undo(what, error);
+    varve_inflight_request_search(pool->engine->inflight); /* the next start tries again */
+}
+
 /* --- records without files -------------------------------------------------------------------- */
 
 /* Records of a pool that have files: views on a parent have none. */
