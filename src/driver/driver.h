@@ -162,10 +162,12 @@ typedef struct {
 
 /* --- registry (registry.c) ------------------------------------------------------------------ */
 
-/* The built-in drivers, ended by NULL, in the order in which "auto" tries them. */
+/* All drivers, ended by NULL, in the order in which "auto" tries them. One whose module is missing
+ * is there, with a probe that tells why; varve_driver_find() fails with that. */
 const VarveDriver *const *varve_driver_all(void);
 
-/* VARVE_ERROR_NOT_FOUND naming those that there are, VARVE_ERROR_INVALID_ARGUMENT for "". */
+/* VARVE_ERROR_NOT_FOUND naming those that there are, VARVE_ERROR_INVALID_ARGUMENT for "",
+ * VARVE_ERROR_FAILED_PRECONDITION for one whose module is missing. */
 const VarveDriver *varve_driver_find(const char *name, GError **error);
 
 /* The first driver, in order, whose probe of path succeeds. Never fails: native works anywhere. */

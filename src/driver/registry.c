@@ -1,15 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "driver/driver.h"
+#include "driver/module.h"
 #include <string.h>
 
-/* In the order in which "auto" tries them: native last, since it works anywhere. */
-static const VarveDriver *const drivers[] = {
-    &varve_driver_btrfs,
-    &varve_driver_overlay,
-    &varve_driver_native,
-    NULL,
+/* --- the table -------------------------------------------------------------------------------- */
+
+/* Stands in for the module of zfs where that is missing, so that it can be told why. */
+static GError *zfs_problem;
+
+static gboolean
+missing_zfs_probe(const char *path, GHashTable *settings, GError **error)
+{
+    return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "%s", zfs_problem->message);
+}
+
+static const VarveDriver missing_zfs = {
+    .name = "zfs",
+    .summary = "datasets, snapshots and clones of ZFS; nothing is copied",
+    .probe = missing_zfs_probe,
 };
+
+static gpointer
+make_table(gpointer data)
+{
+    const VarveDriver *zfs = varve_module_load("zfs", &zfs_problem);
+    /* In the order in which "auto" tries them: native last, since it works anywhere. */
+    const VarveDriver *const drivers[] = {
+        &varve_driver_btrfs,
+        zfs != NULL ? zfs : &missing_zfs,
+        &varve_driver_overlay,
+        &varve_driver_native,
+        NULL,
+    };
+    return g_memdup2(drivers, sizeof(drivers));
+}
+
+const VarveDriver *const *
+varve_driver_all(void)
+{
+    static GOnce once = G_ONCE_INIT;
+    return g_once(&once, make_table, NULL);
+}
 
 static const VarveDriverSetting common_settings[] = {
     {"path", VARVE_SETTING_PATH, NULL, NULL,
@@ -19,16 +51,16 @@ static const VarveDriverSetting common_settings[] = {
     {NULL},
 };
 
-const VarveDriver *const *
-varve_driver_all(void)
-{
-    return drivers;
-}
-
 const VarveDriverSetting *
 varve_driver_common_settings(void)
 {
     return common_settings;
+}
+
+static gboolean
+is_there(const VarveDriver *driver, GError **error)
+{
+    return driver != &missing_zfs || driver->probe(NULL, NULL, error);
 }
 
 const VarveDriver *
@@ -39,9 +71,9 @@ varve_driver_find(const char *name, GError **error)
         return NULL;
     }
     g_autoptr(GString) known = g_string_new(NULL);
-    for (const VarveDriver *const *driver = drivers; *driver != NULL; driver++) {
+    for (const VarveDriver *const *driver = varve_driver_all(); *driver != NULL; driver++) {
         if (g_str_equal((*driver)->name, name))
-            return *driver;
+            return is_there(*driver, error) ? *driver : NULL;
         g_string_append_printf(known, "%s%s", known->len > 0 ? ", " : "", (*driver)->name);
     }
     varve_error_set(error, VARVE_ERROR_NOT_FOUND, "unknown driver '%s': there are %s", name,
@@ -52,7 +84,7 @@ varve_driver_find(const char *name, GError **error)
 const VarveDriver *
 varve_driver_auto(const char *path)
 {
-    for (const VarveDriver *const *driver = drivers; *driver != NULL; driver++) {
+    for (const VarveDriver *const *driver = varve_driver_all(); *driver != NULL; driver++) {
         if ((*driver)->probe(path, NULL, NULL))
             return *driver;
     }
