@@ -5,7 +5,7 @@
 # they are offered; names that hold a control character are not offered.
 
 _varve_pool_verbs="create ls inspect rm drivers"
-_varve_snapshot_verbs="prepare view commit mounts mount umount stat ls tree usage label rm"
+_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree usage label rm"
 _varve_system_verbs="info cleanup"
 
 # Offers those of the words given that begin with what was typed.
@@ -44,7 +44,7 @@ _varve_arguments() {
     "system  0") _varve_words $_varve_system_verbs ;;
     "pool inspect 0" | "pool rm 0") _varve_names pool ls ;;
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
-    "snapshot commit 1") _varve_names snapshot ls kind==active ;;
+    "snapshot commit 1" | "snapshot capture 1") _varve_names snapshot ls kind==active ;;
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
     "snapshot stat 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
@@ -60,6 +60,7 @@ _varve_options() {
     "pool ls") options+=" --quiet --null" ;;
     "snapshot prepare" | "snapshot view") options+=" --label --mount" ;;
     "snapshot commit") options+=" --label --parent" ;;
+    "snapshot capture") options+=" --label" ;;
     "snapshot ls") options+=" --full --quiet --null" ;;
     "snapshot tree") options+=" --full --usage" ;;
     "snapshot usage") options+=" --full" ;;

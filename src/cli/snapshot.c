@@ -53,6 +53,12 @@ commit(const Cli *cli, char **args, GError **error)
     return varve_snapshot_commit(cli->pool, args[0], args[1], option.parent, option.labels, error);
 }
 
+static gboolean
+capture(const Cli *cli, char **args, GError **error)
+{
+    return varve_snapshot_capture(cli->pool, args[0], args[1], option.labels, error);
+}
+
 /* --- labels -------------------------------------------------------------------------------- */
 
 /* One change, "KEY=VALUE" or "KEY-", to the update's field and, when it sets one, label. */
@@ -131,6 +137,12 @@ static const GOptionEntry commit_options[] = {
     {NULL},
 };
 
+static const GOptionEntry capture_options[] = {
+    {"label", 'l', G_OPTION_FLAG_FILENAME, G_OPTION_ARG_CALLBACK, (gpointer)add_label,
+     "a label; may be repeated", "KEY=VALUE"},
+    {NULL},
+};
+
 static const GOptionEntry show_options[] = {
     {"full", 0, 0, G_OPTION_ARG_NONE, &option.full, "print whole names, and times instead of ages",
      NULL},
@@ -199,6 +211,24 @@ static const CliVerb verbs[] = {
         .hint =
             {[VARVE_ERROR_NOT_FOUND] = SEE_ACTIVE, [VARVE_ERROR_FAILED_PRECONDITION] = SEE_ACTIVE},
         .run = commit,
+    },
+    {
+        .name = "capture",
+        .synopsis = "NAME KEY [--label KEY=VALUE]...",
+        .summary = "Commit the state that KEY has now as NAME, and let KEY go on",
+        .about =
+            "KEY stays active and mounted, and stands on NAME from then on. On btrfs and zfs NAME\n"
+            "is one instant of it; on native it is copied file by file, so stop what writes to it\n"
+            "first. Overlay cannot.",
+        .example = "varve snapshot capture web-monday web --label reason=backup\n",
+        .min_args = 2,
+        .max_args = 2,
+        .options = capture_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint =
+            {[VARVE_ERROR_NOT_FOUND] = SEE_ACTIVE, [VARVE_ERROR_FAILED_PRECONDITION] = SEE_ACTIVE},
+        .run = capture,
     },
     {
         .name = "mounts",

@@ -4,6 +4,7 @@ through the library in a process that can be killed, and through the command, a 
 
     prepare(key, parent)  view(key, parent)  mounts(key)   return a Mount
     commit(name, key)     remove(key)        label(key, name, value)
+    capture(name, key)                       not through the daemon: containerd has no word for it
 
 They raise Refused when the engine answers no, and Gone when whoever was asked died before it
 answered: then nobody knows whether it was done.
@@ -211,6 +212,9 @@ class LibraryCaller:
     def commit(self, name, key):
         self.call("commit", name, key)
 
+    def capture(self, name, key):
+        self.call("capture", name, key)
+
     def remove(self, key):
         self.call("remove", key)
 
@@ -269,6 +273,9 @@ class CommandCaller:
 
     def commit(self, name, key):
         self.call("commit", name, key)
+
+    def capture(self, name, key):
+        self.call("capture", name, key)
 
     def remove(self, key):
         self.call("rm", key)

@@ -79,6 +79,12 @@ commit(char **words, GString *answer, GError **error)
 }
 
 static gboolean
+capture(char **words, GString *answer, GError **error)
+{
+    return varve_snapshot_capture(pool, words[1], words[2], NULL, error);
+}
+
+static gboolean
 remove_snapshot(char **words, GString *answer, GError **error)
 {
     return varve_snapshot_remove(pool, words[1], error);
@@ -99,6 +105,7 @@ static const struct {
 } operations[] = {
     {"prepare", 2, prepare}, {"view", 2, view},   {"mounts", 1, mounts},
     {"commit", 2, commit},   {"label", 3, label}, {"remove", 1, remove_snapshot},
+    {"capture", 2, capture},
 };
 
 static gboolean

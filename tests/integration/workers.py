@@ -35,6 +35,8 @@ def read_files(directory):
 class Worker:
     """number: which one it is; mountpoint: a directory that it mounts on."""
 
+    captures = False  # whether caller and driver can capture
+
     def __init__(self, number, rng, mountpoint):
         self.prefix, self.rng, self.mountpoint = f"w{number}-", rng, mountpoint
         mountpoint.mkdir()
@@ -76,6 +78,8 @@ class Worker:
         """One random operation."""
         operations = [self.prepare, self.prepare, self.commit, self.commit, self.remove]
         operations += [self.view, self.label, self.mounts]
+        if self.captures:
+            operations.append(self.capture)
         crowded = len(self.book) > ENOUGH
         self.rng.choice([self.remove] if crowded else operations)(caller)
 
@@ -128,6 +132,15 @@ class Worker:
             after[name] = replace(self.book[key], kind="committed", label="")
             self.files[name] = self.files[key]
             self.acknowledge(after, lambda: caller.commit(name, key))
+
+    def capture(self, caller):
+        key = self.choose("active")
+        if key:
+            name = self.new_name("name")
+            made = replace(self.book[key], kind="committed", label="")
+            after = self.book | {name: made, key: replace(self.book[key], parent=name)}
+            self.files[name] = self.files[key]
+            self.acknowledge(after, lambda: caller.capture(name, key))
 
     def remove(self, caller):
         parents = {snapshot.parent for snapshot in self.book.values()}

@@ -143,22 +143,35 @@ test_sizes(void)
     }
 }
 
+/* There is no module beside this program, so zfs is known, and missing for a reason. */
+static void
+test_missing_module(void)
+{
+    g_autoptr(GError) found = NULL, probed = NULL;
+    g_assert_null(varve_driver_find("zfs", &found));
+    g_assert_error(found, VARVE_ERROR, VARVE_ERROR_FAILED_PRECONDITION);
+    g_assert_nonnull(strstr(found->message, "'zfs' is not installed"));
+    g_assert_false(varve_driver_all()[1]->probe("/", NULL, &probed));
+    g_assert_cmpstr(probed->message, ==, found->message);
+}
+
 static void
 test_find(void)
 {
-    static const char *const names[] = {"btrfs", "overlay", "native"};
+    static const char *const names[] = {"btrfs", "zfs", "overlay", "native"};
     const VarveDriver *const *all = varve_driver_all();
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
         g_assert_cmpstr(all[i]->name, ==, names[i]);
-        g_assert_true(varve_driver_find(names[i], NULL) == all[i]);
         g_assert_true((all[i]->commit == NULL) == (all[i]->reopen == NULL));
+        if (!g_str_equal(names[i], "zfs"))
+            g_assert_true(varve_driver_find(names[i], NULL) == all[i]);
     }
     g_assert_null(all[G_N_ELEMENTS(names)]);
 
     g_autoptr(GError) unknown = NULL;
     g_assert_null(varve_driver_find("aufs", &unknown));
     g_assert_error(unknown, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
-    g_assert_nonnull(strstr(unknown->message, "btrfs, overlay, native"));
+    g_assert_nonnull(strstr(unknown->message, "btrfs, zfs, overlay, native"));
 
     g_autoptr(GError) blank = NULL;
     g_assert_null(varve_driver_find("", &blank));
@@ -182,6 +195,7 @@ main(int argc, char **argv)
     g_test_add_func("/settings/fallbacks", test_fallbacks);
     g_test_add_func("/settings/sizes", test_sizes);
     g_test_add_func("/drivers/find", test_find);
+    g_test_add_func("/drivers/missing-module", test_missing_module);
     g_test_add_func("/drivers/auto", test_auto);
     return g_test_run();
 }
