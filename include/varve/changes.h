@@ -19,12 +19,17 @@
  *     renamed    what is at the path now was at another one in the parent, from. Told only by file
  *                systems that know (btrfs, zfs, overlay for directories); where it is not known it
  *                is one path deleted and one added. Everything in a directory that was renamed
- *                went with it, and is told only if it changed besides, under its new path
+ *                went with it, and is told only if it changed besides: what is there now under its
+ *                new path (compared with what was at its old one), what is gone from it, deleted,
+ *                under its path in the parent. The old path counts as free: it is not told as
+ *                deleted, and what is there now is added. What the parent had at the new path is
+ *                gone, as with a replaced one, unless it was renamed itself
  *
  * Changes come in the order of their paths, compared component by component as bytes, so that a
- * directory comes before what is in it. A path begins with "/", which alone is the root directory,
- * and may hold any bytes but NUL. Neither access times nor the inode change time count, nor how
- * many names a file has: to give a file another name adds a path.
+ * directory comes before what is in it; where one path is told as deleted (from a directory that
+ * was renamed) and as something else, deleted comes first. A path begins with "/", which alone is
+ * the root directory, and may hold any bytes but NUL. Neither access times nor the inode change
+ * time count, nor how many names a file has: to give a file another name adds a path.
  */
 
 #include <varve/engine.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
 #include "base/mount.h"
 #include <sched.h>
 #include <string.h>
@@ -223,4 +224,55 @@ varve_mount_legacy(const VarveMount *mount, const VarveMountOptions *options, in
         return mount_bind(mount, options, target, error);
     g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", dirfd);
     return mount_file_system(mount, options, path, error);
+}
+
+/* --- mounts that nobody sees ------------------------------------------------------------------ */
+
+typedef struct {
+    const VarveMount *mount;
+    const VarveMountOptions *options;
+    const char *place;
+    int root; /* the result, or -1 with the error set */
+    GError *error;
+} Unseen;
+
+static gboolean
+mount_unseen(Unseen *unseen)
+{
+    const char *place = unseen->place;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return varve_error_set_errno(&unseen->error, errno, "making a mount namespace");
+    varve_autofd dir = open(place, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0)
+        return varve_error_set_errno(&unseen->error, errno, "opening %s", place);
+    return varve_mount_legacy(unseen->mount, unseen->options, dir, place, &unseen->error);
+}
+
+/* The thread has a mount namespace of its own, which ends with it. The mount is in no other one, so
+ * what keeps it alive from then on is its descriptor. */
+static gpointer
+open_in_namespace(gpointer data)
+{
+    Unseen *unseen = data;
+    unseen->root =
+        mount_unseen(unseen) ? varve_fd_open_dir(AT_FDCWD, unseen->place, &unseen->error) : -1;
+    return NULL;
+}
+
+int
+varve_mount_legacy_open(const VarveMount *mount, const VarveMountOptions *options,
+                        const char *place, GError **error)
+{
+    Unseen unseen = {.mount = mount, .options = options, .place = place, .root = -1};
+    g_autoptr(GError) why = NULL;
+    GThread *thread = g_thread_try_new("varve-mount", open_in_namespace, &unseen, &why);
+    if (thread == NULL) {
+        varve_error_set(error, VARVE_ERROR_UNAVAILABLE, "starting a thread: %s", why->message);
+        return -1;
+    }
+    g_thread_join(thread);
+    if (unseen.error != NULL)
+        g_propagate_error(error, unseen.error);
+    /* cppcheck-suppress memleak ; joining frees it */
+    return unseen.root;
 }

@@ -251,6 +251,18 @@ fits_context(const VarveMount *mount, const VarveMountOptions *options)
     return strlen(mount->source) <= FSCONFIG_MAX;
 }
 
+/* Returns a detached mount. *missing is set, and the error is not, when mount(2) has to do it. */
+static int
+detached_mount(const VarveMount *mount, const VarveMountOptions *options, gboolean *missing,
+               GError **error)
+{
+    *missing = g_atomic_int_get(&always_legacy) || !fits_context(mount, options);
+    if (*missing)
+        return -1;
+    return options->bind ? clone_mount(mount, options, missing, error)
+                         : make_mount(mount, options, missing, error);
+}
+
 static gboolean
 attach(const VarveMount *mount, const char *target, GError **error)
 {
@@ -260,12 +272,8 @@ attach(const VarveMount *mount, const char *target, GError **error)
 
     g_auto(VarveMountOptions) options;
     varve_mount_options_parse(mount, &options);
-    gboolean missing = g_atomic_int_get(&always_legacy) || !fits_context(mount, &options);
-    varve_autofd fd = -1;
-    if (!missing && options.bind)
-        fd = clone_mount(mount, &options, &missing, error);
-    else if (!missing)
-        fd = make_mount(mount, &options, &missing, error);
+    gboolean missing;
+    varve_autofd fd = detached_mount(mount, &options, &missing, error);
     if (missing)
         return varve_mount_legacy(mount, &options, dir, target, error);
     if (fd < 0)
@@ -282,6 +290,28 @@ varve_mount_attach(const VarveMount *mount, const char *target, GError **error)
         return TRUE;
     g_prefix_error(error, "mounting %s '%s' on %s: ", mount->type, mount->source, target);
     return FALSE;
+}
+
+/* The new API's mount ends with its last descriptor, as one does that was unmounted lazily. */
+static int
+open_unseen(const VarveMount *mount, const char *place, GError **error)
+{
+    g_auto(VarveMountOptions) options;
+    varve_mount_options_parse(mount, &options);
+    gboolean missing;
+    varve_autofd fd = detached_mount(mount, &options, &missing, error);
+    if (missing)
+        return varve_mount_legacy_open(mount, &options, place, error);
+    return fd < 0 ? -1 : varve_fd_open_dir(fd, ".", error);
+}
+
+int
+varve_mount_open(const VarveMount *mount, const char *place, GError **error)
+{
+    int root = open_unseen(mount, place, error);
+    if (root < 0)
+        g_prefix_error(error, "mounting %s '%s': ", mount->type, mount->source);
+    return root;
 }
 
 gboolean

@@ -34,6 +34,16 @@ GPtrArray *varve_mount_split_layers(const char *value);
 /* Takes the backslashes of overlayfs's escapes out of a path. */
 char *varve_mount_unescape(const char *path);
 
+/* Mounts a file system where nobody sees it, and returns a descriptor of its root directory: it
+ * ends with the last descriptor that was opened in it, whatever happens to the process. place is
+ * any directory, for kernels that need one: nothing will be seen there. Returns -1 with the error
+ * set. */
+VARVE_SHARED int varve_mount_open(const VarveMount *mount, const char *place, GError **error);
+
+/* The same with mount(2). */
+int varve_mount_legacy_open(const VarveMount *mount, const VarveMountOptions *options,
+                            const char *place, GError **error);
+
 /* Mounts with mount(2) on the directory target, of which dirfd is an O_PATH descriptor. */
 gboolean varve_mount_legacy(const VarveMount *mount, const VarveMountOptions *options, int dirfd,
                             const char *target, GError **error);

@@ -193,18 +193,23 @@ varve_walk_path(const VarveWalk *walk, const char *name)
 }
 
 char *
+varve_walk_printable(const char *path)
+{
+    gsize length = strlen(path);
+    gboolean cut = length > PLACE_LENGTH;
+    g_autofree char *text =
+        cut ? g_strconcat("...", path + length - PLACE_LENGTH, NULL) : g_strdup(path);
+    gboolean printable = g_utf8_validate(text, -1, NULL);
+    for (const char *at = text; printable && *at != '\0'; at++)
+        printable = !g_ascii_iscntrl(*at);
+    return printable ? g_steal_pointer(&text) : g_strescape(text, NULL);
+}
+
+char *
 varve_walk_place(const VarveWalk *walk, const char *name)
 {
     g_autoptr(GString) path = join_path(walk, walk->top, name);
-    if (path->len > PLACE_LENGTH) {
-        g_string_erase(path, 0, (gssize)path->len - PLACE_LENGTH);
-        g_string_prepend(path, "...");
-    }
-
-    gboolean printable = g_utf8_validate(path->str, -1, NULL);
-    for (const char *at = path->str; printable && *at != '\0'; at++)
-        printable = !g_ascii_iscntrl(*at);
-    return printable ? g_strdup(path->str) : g_strescape(path->str, NULL);
+    return varve_walk_printable(path->str);
 }
 
 gboolean

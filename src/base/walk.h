@@ -55,6 +55,9 @@ char *varve_walk_path(const VarveWalk *walk, const char *name);
  * name may be NULL: the directory itself. */
 char *varve_walk_place(const VarveWalk *walk, const char *name);
 
+/* A path for messages: printable, and shortened in front. */
+char *varve_walk_printable(const char *path);
+
 /* Counts work that was done; fails when it is to end. */
 gboolean varve_walk_count(VarveWalk *walk, guint64 files, guint64 bytes, GError **error);
 

@@ -62,6 +62,7 @@ typedef struct {
 /* How a command that only looks opens the engine. */
 #define CLI_LOOK (VARVE_ENGINE_NO_RECOVERY | VARVE_ENGINE_MUST_EXIST)
 
+extern const CliNoun cli_image_noun;
 extern const CliNoun cli_pool_noun;
 extern const CliNoun cli_snapshot_noun;
 extern const CliNoun cli_system_noun;

@@ -157,6 +157,12 @@ static const GOptionEntry tree_options[] = {
     {NULL},
 };
 
+static const GOptionEntry diff_options[] = {
+    {"summary", 's', 0, G_OPTION_ARG_NONE, &option.summary,
+     "print only how many there are of each kind", NULL},
+    {NULL},
+};
+
 #define SEE_TREE   "'varve snapshot tree' shows what stands on what"
 #define SEE_LS     "'varve snapshot ls' lists what there is"
 #define SEE_ACTIVE "'varve snapshot ls kind==active' lists what can be committed"
@@ -313,6 +319,25 @@ static const CliVerb verbs[] = {
         .needs = CLI_NEEDS_POOL,
         .flags = CLI_LOOK,
         .run = cli_snapshot_tree,
+    },
+    {
+        .name = "diff",
+        .synopsis = "KEY [--summary] [-q [-0]]",
+        .summary = "Show which paths differ between a snapshot and its parent",
+        .about =
+            "One line for each: A added, M modified, D deleted (a directory with all in it),\n"
+            "T replaced by another type, R renamed. The column beside an M or R says in what it\n"
+            "differs: c content, m mode, o owner, x extended attributes, t modification time.",
+        .example = "varve snapshot diff web\n"
+                   "varve snapshot diff web --summary\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = diff_options,
+        .lists_names = TRUE,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_diff,
     },
     {
         .name = "usage",

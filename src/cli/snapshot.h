@@ -13,6 +13,7 @@ extern struct CliSnapshotOptions {
     char *parent;
     gboolean full;
     gboolean usage;
+    gboolean summary;
 } cli_snapshot_options;
 
 /* --- snapshot-mount.c ---------------------------------------------------------------------- */
@@ -31,6 +32,10 @@ void cli_print_snapshot(const Cli *cli, const VarveSnapshotInfo *info);
 gboolean cli_snapshot_stat(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_ls(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_usage(const Cli *cli, char **args, GError **error);
+
+/* --- snapshot-diff.c ---------------------------------------------------------------------- */
+
+gboolean cli_snapshot_diff(const Cli *cli, char **args, GError **error);
 
 /* --- snapshot-tree.c ----------------------------------------------------------------------- */
 

@@ -40,6 +40,7 @@
  * library which not every host has (zfs) is a module that is loaded when it is there: module.h.
  */
 
+#include "base/error.h"
 #include <varve/changes.h>
 #include <varve/engine.h>
 #include <varve/mount.h>
@@ -66,6 +67,7 @@ typedef struct {
 } VarveDriverHost;
 
 typedef enum {
+    VARVE_SETTING_TEXT,   /* anything but nothing; the driver's probe and open look at it */
     VARVE_SETTING_PATH,   /* an absolute path */
     VARVE_SETTING_SIZE,   /* bytes, with an optional suffix K, M, G or T (powers of 1024) */
     VARVE_SETTING_BOOL,   /* true or false */
@@ -182,7 +184,8 @@ gboolean varve_driver_check_settings(const VarveDriver *driver, GHashTable *sett
                                      GError **error);
 
 /* The value of a setting, or its fallback; settings may be NULL. */
-const char *varve_driver_setting(const VarveDriver *driver, GHashTable *settings, const char *name);
+VARVE_SHARED const char *varve_driver_setting(const VarveDriver *driver, GHashTable *settings,
+                                              const char *name);
 
 /* "1.5G" style sizes to bytes. */
 gboolean varve_driver_parse_size(const char *text, guint64 *bytes, GError **error);

@@ -2,6 +2,7 @@
 #include "driver/folder.h"
 #include "base/fd.h"
 #include <dirent.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
@@ -116,14 +117,17 @@ varve_folder_make(int folder, guint64 id, mode_t mode, GError **error)
     return FALSE;
 }
 
-/* Only the name that varve_folder_name() makes: no sign, no leading zero, no overflow. */
+/* Only the name that varve_folder_name() makes (no sign, no leading zero, no overflow), or that
+ * with a dot after it and what a driver likes. */
 static gboolean
 parse_name(const char *text, guint64 *id)
 {
     if (!g_ascii_isdigit(*text))
         return FALSE;
     *id = g_ascii_strtoull(text, NULL, 10);
-    return g_str_equal(varve_folder_name(*id).text, text);
+    VarveFolderName name = varve_folder_name(*id);
+    gsize length = strlen(name.text);
+    return strncmp(name.text, text, length) == 0 && (text[length] == '\0' || text[length] == '.');
 }
 
 static gboolean

@@ -38,7 +38,8 @@ int varve_folder_open_shard(int folder, guint64 id, GError **error);
  * one. */
 gboolean varve_folder_make(int folder, guint64 id, mode_t mode, GError **error);
 
-/* Calls func for each entry that is named by an id, as a driver's list does. */
+/* Calls func for each entry that is named by an id, or by "<id>.<something>" for what a driver
+ * keeps beside one, as a driver's list does. */
 gboolean varve_folder_list(int folder, VarveDriverListFunc func, gpointer data, GError **error);
 
 /* What a driver's space tells of a folder on a file system that statvfs(3) has the numbers of. */

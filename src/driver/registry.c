@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "driver/driver.h"
 #include "driver/module.h"
+#include "driver/zfs/settings.h"
 #include <string.h>
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -17,7 +18,8 @@ missing_zfs_probe(const char *path, GHashTable *settings, GError **error)
 
 static const VarveDriver missing_zfs = {
     .name = "zfs",
-    .summary = "datasets, snapshots and clones of ZFS; nothing is copied",
+    .summary = VARVE_ZFS_SUMMARY,
+    .settings = varve_zfs_settings,
     .probe = missing_zfs_probe,
 };
 
@@ -138,6 +140,9 @@ check_value(const VarveDriverSetting *setting, const char *value, GError **error
 {
     const char *want = NULL;
     switch (setting->type) {
+    case VARVE_SETTING_TEXT:
+        want = *value != '\0' ? NULL : "at least one character";
+        break;
     case VARVE_SETTING_PATH:
         want = g_path_is_absolute(value) ? NULL : "an absolute path";
         break;

@@ -25,18 +25,52 @@ pool_new(const PoolCase *of)
     pool->host.dirfd = varve_fd_make_dir(scratch->fd, "pool", 0711, NULL);
     g_assert_no_errno(pool->host.dirfd);
 
+    if (scratch->zpool != NULL) {
+        pool->host.settings = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
+        g_hash_table_insert(pool->host.settings, (char *)"dataset",
+                            g_strconcat(scratch->zpool, "/pool", NULL));
+    }
+
     g_autoptr(GError) error = NULL;
-    g_assert_true(driver->probe(pool->host.path, NULL, &error));
+    g_assert_true(driver->probe(pool->host.path, pool->host.settings, &error));
     g_assert_no_error(error);
     pool->self = driver->open(&pool->host, TRUE, &error);
     g_assert_no_error(error);
     return pool;
 }
 
+static gboolean
+collect(guint64 id, gpointer data, GError **error)
+{
+    g_array_append_val((GArray *)data, id);
+    return TRUE;
+}
+
+static int
+compare_ids(gconstpointer a, gconstpointer b)
+{
+    guint64 left = *(const guint64 *)a, right = *(const guint64 *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* Newest first, so that nothing stands on what is removed. */
+static void
+discard_all(Pool *pool)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(guint64));
+    pool->driver->list(pool->self, collect, ids, &error);
+    g_assert_no_error(error);
+    g_array_sort(ids, compare_ids);
+    for (guint i = ids->len; i > 0; i--)
+        pool_discard(pool, g_array_index(ids, guint64, i - 1));
+}
+
 void
 pool_free(Pool *pool)
 {
     g_autoptr(GError) error = NULL;
+    discard_all(pool);
     pool->driver->destroy(pool->self, &error);
     g_assert_no_error(error);
     pool->driver->close(pool->self);
@@ -44,6 +78,7 @@ pool_free(Pool *pool)
     g_assert_no_errno(g_rmdir(pool->host.path)); /* a pool that was destroyed leaves nothing */
     g_assert_no_errno(g_rmdir(pool->target));
     scratch_free(pool->scratch);
+    g_clear_pointer(&pool->host.settings, g_hash_table_unref);
     g_free((char *)pool->host.path);
     g_free(pool->target);
     g_free(pool);

@@ -49,7 +49,8 @@ mount_image(const char *type, const char *target, guint64 size)
 
     g_autofree char *mkfs = g_strconcat("mkfs.", type, NULL);
     const char *blocks = g_str_equal(type, "xfs") ? "size=4096" : "4096";
-    const char *const make[] = {mkfs, "-q", "-b", blocks, image, NULL};
+    const char *option = g_str_equal(type, "btrfs") ? "-s" : "-b";
+    const char *const make[] = {mkfs, "-q", option, blocks, image, NULL};
     const char *const mount[] = {"mount", "-t", type, "-o", "loop", image, target, NULL};
     gboolean ok = run(make) && run(mount);
     g_assert_no_errno(g_unlink(image));
@@ -62,6 +63,58 @@ mount_tmpfs(const char *target, guint64 size)
     g_autofree char *options = g_strdup_printf("size=%" G_GUINT64_FORMAT, size);
     g_assert_no_errno(mount("tmpfs", target, "tmpfs", 0, options));
     return TRUE;
+}
+
+char *
+scratch_run(const char *command)
+{
+    g_autoptr(GError) error = NULL;
+    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+    char *output = NULL;
+    g_autofree char *complaint = NULL;
+    int status;
+    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, &complaint,
+                 &status, &error);
+    g_assert_no_error(error);
+    if (!g_spawn_check_wait_status(status, &error))
+        g_error("%s: %s %s", command, error->message, complaint);
+    return g_strchomp(output);
+}
+
+/* Where the kernel finds it: it opens the file in the mount namespace of the first process, not in
+ * ours. */
+static char *
+zpool_file(const Scratch *scratch)
+{
+    return g_strconcat(g_access("/dev/shm", W_OK) == 0 ? "/dev/shm/" : "/tmp/", scratch->zpool,
+                       NULL);
+}
+
+static gboolean
+make_zpool(Scratch *scratch, guint64 size)
+{
+    if (g_access("/dev/zfs", R_OK | W_OK) < 0) {
+        g_test_skip("needs the kernel's zfs module: there is no /dev/zfs");
+        return FALSE;
+    }
+    scratch->zpool = g_path_get_basename(scratch->path);
+    g_autofree char *file = zpool_file(scratch);
+    g_autofree char *command =
+        g_strdup_printf("truncate -s %" G_GUINT64_FORMAT
+                        " %s && zpool create -o cachefile=none -O mountpoint=none %s %s",
+                        size, file, scratch->zpool, file);
+    g_free(scratch_run(command));
+    return mount_tmpfs(scratch->path, size);
+}
+
+static void
+destroy_zpool(Scratch *scratch)
+{
+    g_autofree char *file = zpool_file(scratch);
+    g_autofree char *command = g_strconcat("zpool destroy ", scratch->zpool, NULL);
+    g_free(scratch_run(command));
+    g_assert_no_errno(g_unlink(file));
+    g_clear_pointer(&scratch->zpool, g_free);
 }
 
 static gboolean
@@ -79,7 +132,8 @@ scratch_new(const char *type, guint64 size)
     scratch->fd = -1;
     scratch->path = g_dir_make_tmp("varve-test-XXXXXX", NULL);
     g_assert_nonnull(scratch->path);
-    if (type != NULL && !mount_type(type, scratch->path, size))
+    gboolean zfs = g_strcmp0(type, "zfs") == 0;
+    if (zfs ? !make_zpool(scratch, size) : type != NULL && !mount_type(type, scratch->path, size))
         return NULL;
     scratch->mounted = type != NULL;
 
@@ -99,6 +153,8 @@ scratch_free(Scratch *scratch)
     varve_fd_clear(&scratch->fd);
     if (scratch->mounted)
         g_assert_no_errno(umount2(scratch->path, 0));
+    if (scratch->zpool != NULL)
+        destroy_zpool(scratch);
     g_assert_no_errno(g_rmdir(scratch->path));
     g_free(scratch->path);
     g_free(scratch);

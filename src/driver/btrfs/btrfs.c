@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
+#include "driver/btrfs/changes.h"
 #include "driver/btrfs/image.h"
 #include "driver/btrfs/subvolume.h"
 #include "driver/folder.h"
@@ -167,7 +168,7 @@ btrfs_create(gpointer self, const VarveDriverSnapshot *snapshot, GError **error)
     if (snapshot->n_parents == 0)
         return varve_subvolume_create(shard, name.text, error);
     varve_autofd parent = open_subvolume(btrfs, snapshot->parents[0], error);
-    return parent >= 0 && varve_subvolume_snapshot(shard, name.text, parent, error);
+    return parent >= 0 && varve_subvolume_snapshot(shard, name.text, parent, FALSE, error);
 }
 
 static gboolean
@@ -211,16 +212,27 @@ btrfs_mounts(gpointer self, const VarveDriverSnapshot *snapshot, GError **error)
     return varve_mount_new("btrfs", btrfs->device, options);
 }
 
+/* Leaves *parent as it is, -1, when there is none. */
+static gboolean
+open_parent(Btrfs *btrfs, const VarveDriverSnapshot *snapshot, int *parent, GError **error)
+{
+    if (snapshot->n_parents > 0)
+        *parent = open_subvolume(btrfs, snapshot->parents[0], error);
+    return snapshot->n_parents == 0 || *parent >= 0;
+}
+
 static gboolean
 btrfs_usage(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *usage, GError **error)
 {
     Btrfs *btrfs = self;
-    varve_autofd fd = open_subvolume(btrfs, snapshot->id, error);
+    varve_autofd fd = open_subvolume(btrfs, snapshot->id, error), parent = -1;
+    if (fd < 0 || !open_parent(btrfs, snapshot, &parent, error))
+        return FALSE;
     /* What was written is in the tree only after write-back. btrfs can write back all or, by making
      * a snapshot, one subvolume with a transaction commit; only the first can be shared between
      * callers, and costs next to nothing when there is nothing to write. */
-    return fd >= 0 && varve_syncfs_wait(btrfs->syncfs, error) &&
-           varve_subvolume_usage(fd, snapshot->n_parents > 0, &usage->bytes, &usage->inodes, error);
+    return varve_syncfs_wait(btrfs->syncfs, error) &&
+           varve_subvolume_usage(fd, parent, &usage->bytes, &usage->inodes, error);
 }
 
 static gboolean
@@ -231,6 +243,59 @@ btrfs_remove(gpointer self, guint64 id, GError **error)
     if (shard < 0)
         return FALSE;
     return varve_subvolume_delete(shard, varve_folder_name(id).text, error);
+}
+
+/* --- changes and captures --------------------------------------------------------------------- */
+
+static gboolean
+snapshot_readonly(Btrfs *btrfs, int source, guint64 id, GError **error)
+{
+    varve_autofd shard = varve_folder_open_shard(btrfs->subvolumes, id, error);
+    return shard >= 0 &&
+           varve_subvolume_snapshot(shard, varve_folder_name(id).text, source, TRUE, error);
+}
+
+/* What the active snapshot is at this moment stands as scratch meanwhile: the kernel compares
+ * subvolumes that are read-only. */
+static gboolean
+active_changes(Btrfs *btrfs, int parent, int active, guint64 scratch, VarveChangeSink *sink,
+               GError **error)
+{
+    if (!snapshot_readonly(btrfs, active, scratch, error))
+        return FALSE;
+    varve_autofd frozen = open_subvolume(btrfs, scratch, error);
+    gboolean ok = frozen >= 0 && varve_btrfs_changes(parent, frozen, sink, error);
+    varve_fd_clear(&frozen);
+    GError *undo_error = NULL;
+    if (!btrfs_remove(btrfs, scratch, &undo_error))
+        varve_error_log_undo("deleting the snapshot that was made to find changes", undo_error);
+    return ok;
+}
+
+static gboolean
+btrfs_changes(gpointer self, const VarveDriverSnapshot *snapshot, guint64 scratch,
+              VarveChangeFunc func, gpointer data, GError **error)
+{
+    Btrfs *btrfs = self;
+    VarveChangeSink sink = {.func = func, .data = data, .cancelled = btrfs->host->cancelled};
+    varve_autofd fd = open_subvolume(btrfs, snapshot->id, error), parent = -1;
+    if (fd < 0 || !open_parent(btrfs, snapshot, &parent, error))
+        return FALSE;
+    gboolean ok;
+    if (parent < 0)
+        ok = varve_changes_walk(-1, fd, NULL, &sink, error);
+    else if (snapshot->kind == VARVE_KIND_ACTIVE)
+        ok = active_changes(btrfs, parent, fd, scratch, &sink, error);
+    else
+        ok = varve_btrfs_changes(parent, fd, &sink, error);
+    return varve_changes_ended(&sink, ok);
+}
+
+static gboolean
+btrfs_capture(gpointer self, guint64 of, guint64 id, GError **error)
+{
+    varve_autofd fd = open_subvolume(self, of, error);
+    return fd >= 0 && snapshot_readonly(self, fd, id, error);
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -263,6 +328,8 @@ const VarveDriver varve_driver_btrfs = {
     .sync = btrfs_sync,
     .mounts = btrfs_mounts,
     .usage = btrfs_usage,
+    .changes = btrfs_changes,
+    .capture = btrfs_capture,
     .remove = btrfs_remove,
     .list = btrfs_list,
 };

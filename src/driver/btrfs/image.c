@@ -3,16 +3,13 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "driver/btrfs/superblock.h"
+#include "driver/image-size.h"
 #include <linux/btrfs.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
-
-/* The size of a file where that of the file system under it cannot be told. */
-#define DEFAULT_SIZE (G_GUINT64_CONSTANT(100) << 30)
 
 struct VarveBtrfsImage {
     const VarveDriverHost *host;
@@ -178,20 +175,6 @@ import_image(VarveBtrfsImage *image, GError **error)
 
 /* --- a fresh one ------------------------------------------------------------------------------ */
 
-static gboolean
-choose_size(const char *file, const char *setting, guint64 *size, GError **error)
-{
-    if (setting != NULL)
-        return varve_driver_parse_size(setting, size, error);
-    g_autofree char *parent = g_path_get_dirname(file);
-    struct statvfs st;
-    *size = DEFAULT_SIZE;
-    if (statvfs(parent, &st) == 0 && st.f_blocks > 0)
-        *size = (guint64)st.f_blocks / 10 * 7 * st.f_frsize;
-    *size -= *size % 4096;
-    return TRUE;
-}
-
 static char *
 find_mkfs(void)
 {
@@ -259,7 +242,7 @@ static gboolean
 make_image(VarveBtrfsImage *image, const char *size_setting, GError **error)
 {
     guint64 size;
-    if (!choose_size(image->file, size_setting, &size, error))
+    if (!varve_image_size(image->file, size_setting, &size, error))
         return FALSE;
     varve_autofd fd = open(image->file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST)

@@ -38,9 +38,10 @@ varve_subvolume_create(int dirfd, const char *name, GError **error)
 }
 
 gboolean
-varve_subvolume_snapshot(int dirfd, const char *name, int source, GError **error)
+varve_subvolume_snapshot(int dirfd, const char *name, int source, gboolean readonly, GError **error)
 {
-    struct btrfs_ioctl_vol_args_v2 args = {.fd = source};
+    struct btrfs_ioctl_vol_args_v2 args = {.fd = source,
+                                           .flags = readonly ? BTRFS_SUBVOL_RDONLY : 0};
     g_strlcpy(args.name, name, sizeof args.name);
     if (ioctl(dirfd, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0)
         return varve_error_set_errno(error, errno, "making snapshot %s", name);

@@ -6,12 +6,15 @@
  * last component in a directory of ours. */
 
 #include "base/error.h"
+#include <time.h>
 
 /* Makes an empty subvolume, root directory 0755 of root. Leaves nothing behind when it fails. */
 gboolean varve_subvolume_create(int dirfd, const char *name, GError **error);
 
-/* Makes a writable snapshot of the subvolume that source is the root directory of. */
-gboolean varve_subvolume_snapshot(int dirfd, const char *name, int source, GError **error);
+/* Makes a snapshot of the subvolume that source is the root directory of, writable or read-only.
+ * Leaves nothing behind when it fails. */
+gboolean varve_subvolume_snapshot(int dirfd, const char *name, int source, gboolean readonly,
+                                  GError **error);
 
 /* Does nothing, and costs nothing, when it is so already. */
 gboolean varve_subvolume_set_readonly(int fd, gboolean readonly, GError **error);
@@ -26,9 +29,13 @@ gboolean varve_subvolume_delete(int dirfd, const char *name, GError **error);
 /* Deletes all subvolumes inside the one with that number. fd: of anything on the file system. */
 gboolean varve_subvolume_delete_nested(int fd, guint64 id, GError **error);
 
-/* What a subvolume takes; with beyond_origin only what came to it after it was made as a snapshot.
- * Only content that was written back counts. */
-gboolean varve_subvolume_usage(int fd, gboolean beyond_origin, gint64 *bytes, gint64 *inodes,
-                               GError **error);
+/* The last transaction that a subvolume was changed in, or made as a snapshot in; and when anything
+ * in it changed last. */
+gboolean varve_subvolume_last_change(int fd, guint64 *transid, struct timespec *when,
+                                     GError **error);
+
+/* What a subvolume takes; only what it does not have from parent, the root directory of a read-only
+ * one (-1: none). Only content that was written back counts. */
+gboolean varve_subvolume_usage(int fd, int parent, gint64 *bytes, gint64 *inodes, GError **error);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "driver/btrfs/superblock.h"
+#include "driver/btrfs/crc32c.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -23,19 +24,6 @@ enum {
 
 static const char magic[8] = "_BHRfS_M";
 
-/* Castagnoli's polynomial, reflected (RFC 3720, appendix B.4). Once per open, so bit by bit. */
-static guint32
-crc32c(const guint8 *bytes, gsize n)
-{
-    guint32 crc = G_MAXUINT32;
-    for (gsize i = 0; i < n; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78U : 0);
-    }
-    return ~crc;
-}
-
 /* Other checksum types are left for the kernel to check, when it mounts. */
 static gboolean
 is_sound(const guint8 *block)
@@ -43,8 +31,9 @@ is_sound(const guint8 *block)
     guint32 checksum;
     memcpy(&checksum, block, sizeof checksum);
     gboolean is_crc32c = block[CHECKSUM_TYPE_OFFSET] == 0 && block[CHECKSUM_TYPE_OFFSET + 1] == 0;
-    return !is_crc32c || GUINT32_FROM_LE(checksum) ==
-                             crc32c(block + CHECKSUM_SIZE, SUPERBLOCK_SIZE - CHECKSUM_SIZE);
+    return !is_crc32c ||
+           GUINT32_FROM_LE(checksum) ==
+               ~varve_crc32c(G_MAXUINT32, block + CHECKSUM_SIZE, SUPERBLOCK_SIZE - CHECKSUM_SIZE);
 }
 
 char *

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/error.h"
+#include "driver/btrfs/search.h"
 #include "driver/btrfs/subvolume.h"
-#include <linux/btrfs.h>
-#include <linux/btrfs_tree.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -11,21 +9,21 @@
  * What a subvolume holds, read from its tree and not from its files.
  *
  * Every block of a tree carries the number of the transaction that wrote it, and a changed block
- * has all blocks above it rewritten. A snapshot shares its blocks with its origin until one of them
- * changes. So a search that asks for blocks younger than the snapshot is answered in time
- * proportional to the change: whole branches that were not touched are passed over.
+ * has all blocks above it rewritten. A subvolume shares its blocks with its parent, which does not
+ * change any more, until one of them changes. So a search that asks for blocks younger than the
+ * parent is answered in time proportional to the change: whole branches that were not touched are
+ * passed over.
  *
  * A young block holds old items too. An inode item has the transaction that made the inode, a file
- * extent item that of its extent: only those younger than the snapshot count.
+ * extent item that of its extent: only those younger than the parent count.
  *
- * The snapshot is taken inside a transaction, its otransid, when that commits: what was written to
- * the origin in that same transaction is part of both. What is written to the snapshot belongs to a
- * later one. So younger means greater than otransid.
+ * The two part when one is made as a snapshot of the other (the subvolume of its parent by create,
+ * the parent of the subvolume by capture) inside a transaction, when that commits: what was written
+ * in that same transaction is part of both. What is written afterwards belongs to a later one than
+ * any that changed the parent. So younger means greater than the parent's last one.
  *
  * Format: https://btrfs.readthedocs.io/en/latest/dev/On-disk-format.html, <linux/btrfs_tree.h>.
  */
-
-#define BUFFER_SIZE (256 * 1024) /* many times the largest item, which is less than 64 KiB */
 
 typedef struct {
     guint64 start, length; /* on disk */
@@ -65,60 +63,14 @@ count_inode(Count *count, const guint8 *item, gsize length)
         count->inodes++;
 }
 
-/* Counts the items that a search yielded; returns the header of the last one. */
-static struct btrfs_ioctl_search_header
-count_items(Count *count, const struct btrfs_ioctl_search_args_v2 *args)
-{
-    struct btrfs_ioctl_search_header header = {0};
-    const guint8 *at = args->buf;
-    for (guint32 i = 0; i < args->key.nr_items; i++) {
-        memcpy(&header, at, sizeof header);
-        at += sizeof header;
-        if (header.type == BTRFS_EXTENT_DATA_KEY)
-            count_extent(count, at, header.len);
-        else if (header.type == BTRFS_INODE_ITEM_KEY)
-            count_inode(count, at, header.len);
-        at += header.len;
-    }
-    return header;
-}
-
-/* Sets the key to what follows the last one; FALSE when nothing can. */
 static gboolean
-advance(struct btrfs_ioctl_search_key *key, const struct btrfs_ioctl_search_header *last)
+count_item(const struct btrfs_ioctl_search_header *header, const guint8 *item, gpointer data,
+           GError **error)
 {
-    key->min_objectid = last->objectid;
-    key->min_type = last->type;
-    key->min_offset = last->offset + 1;
-    if (key->min_offset == 0 && ++key->min_type > G_MAXUINT8) {
-        key->min_type = 0;
-        key->min_objectid++;
-    }
-    return key->min_objectid <= key->max_objectid;
-}
-
-static gboolean
-search(int fd, Count *count, GError **error)
-{
-    g_autofree struct btrfs_ioctl_search_args_v2 *args = g_malloc0(sizeof *args + BUFFER_SIZE);
-    struct btrfs_ioctl_search_key key = {
-        .tree_id = 0, /* the one that fd is in */
-        .min_objectid = BTRFS_FIRST_FREE_OBJECTID,
-        .max_objectid = BTRFS_LAST_FREE_OBJECTID,
-        .max_type = G_MAXUINT8,
-        .max_offset = G_MAXUINT64,
-        .min_transid = count->min_transid,
-        .max_transid = G_MAXUINT64,
-    };
-    struct btrfs_ioctl_search_header last;
-    do {
-        args->key = key;
-        args->key.nr_items = G_MAXUINT32;
-        args->buf_size = BUFFER_SIZE;
-        if (ioctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args) < 0)
-            return varve_error_set_errno(error, errno, "searching the subvolume's tree");
-        last = count_items(count, args);
-    } while (args->key.nr_items > 0 && advance(&key, &last));
+    if (header->type == BTRFS_EXTENT_DATA_KEY)
+        count_extent(data, item, header->len);
+    else if (header->type == BTRFS_INODE_ITEM_KEY)
+        count_inode(data, item, header->len);
     return TRUE;
 }
 
@@ -143,15 +95,41 @@ count_extents(Count *count)
     }
 }
 
+static gboolean
+search(int fd, Count *count, GError **error)
+{
+    const struct btrfs_ioctl_search_key key = {
+        .tree_id = 0, /* the one that fd is in */
+        .min_objectid = BTRFS_FIRST_FREE_OBJECTID,
+        .max_objectid = BTRFS_LAST_FREE_OBJECTID,
+        .max_type = G_MAXUINT8,
+        .max_offset = G_MAXUINT64,
+        .min_transid = count->min_transid,
+        .max_transid = G_MAXUINT64,
+    };
+    return varve_btrfs_search(fd, &key, count_item, count, error);
+}
+
 gboolean
-varve_subvolume_usage(int fd, gboolean beyond_origin, gint64 *bytes, gint64 *inodes, GError **error)
+varve_subvolume_last_change(int fd, guint64 *transid, struct timespec *when, GError **error)
 {
     struct btrfs_ioctl_get_subvol_info_args info = {0};
-    if (beyond_origin && ioctl(fd, BTRFS_IOC_GET_SUBVOL_INFO, &info) < 0)
-        return varve_error_set_errno(error, errno, "reading when the snapshot was made");
+    if (ioctl(fd, BTRFS_IOC_GET_SUBVOL_INFO, &info) < 0)
+        return varve_error_set_errno(error, errno, "reading when the subvolume was changed");
+    *transid = MAX(info.ctransid, info.otransid);
+    *when = (struct timespec){(time_t)info.ctime.sec, (long)info.ctime.nsec};
+    return TRUE;
+}
 
+gboolean
+varve_subvolume_usage(int fd, int parent, gint64 *bytes, gint64 *inodes, GError **error)
+{
+    guint64 parted = 0;
+    struct timespec when;
+    if (parent >= 0 && !varve_subvolume_last_change(parent, &parted, &when, error))
+        return FALSE;
     g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(Extent));
-    Count count = {.min_transid = beyond_origin ? info.otransid + 1 : 0, .extents = extents};
+    Count count = {.min_transid = parent >= 0 ? parted + 1 : 0, .extents = extents};
     if (!search(fd, &count, error))
         return FALSE;
     count_extents(&count);

@@ -218,6 +218,17 @@ overlay_usage(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *us
 }
 
 static gboolean
+overlay_changes(gpointer self, const VarveDriverSnapshot *snapshot, guint64 scratch,
+                VarveChangeFunc func, gpointer data, GError **error)
+{
+    Overlay *overlay = self;
+    const VarveDriverHost *host = overlay->host;
+    const VarveOverlayLayers layers = {host->path, overlay->fs, overlay->options};
+    VarveChangeSink sink = {.func = func, .data = data, .cancelled = host->cancelled};
+    return varve_overlay_changes(&layers, snapshot, &sink, error);
+}
+
+static gboolean
 overlay_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **error)
 {
     Overlay *overlay = self;
@@ -244,6 +255,7 @@ const VarveDriver varve_driver_overlay = {
     .sync = overlay_sync,
     .mounts = overlay_mounts,
     .usage = overlay_usage,
+    .changes = overlay_changes,
     .remove = overlay_remove,
     .list = overlay_list,
 };

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "driver/btrfs/crc32c.h"
+#include "driver/btrfs/namespace.h"
+#include <string.h>
+
+/* Send streams, made here byte by byte, and the names in them. What the kernel's own streams are
+ * like is for test-btrfs-changes.c. */
+
+/* --- making streams --------------------------------------------------------------------------- */
+
+static void
+put(GByteArray *to, guint64 value, guint bytes)
+{
+    for (guint i = 0; i < bytes; i++) {
+        guint8 byte = (guint8)(value >> 8 * i);
+        g_byte_array_append(to, &byte, 1);
+    }
+}
+
+static GByteArray *
+stream_new(guint32 version)
+{
+    GByteArray *stream = g_byte_array_new();
+    g_byte_array_append(stream, (const guint8 *)"btrfs-stream", 13);
+    put(stream, version, 4);
+    return stream;
+}
+
+static void
+put_attribute(GByteArray *payload, guint number, gconstpointer value, gsize length)
+{
+    put(payload, number, 2);
+    put(payload, length, 2);
+    g_byte_array_append(payload, value, (guint)length);
+}
+
+static void
+put_text(GByteArray *payload, guint number, const char *text)
+{
+    put_attribute(payload, number, text, strlen(text));
+}
+
+static void
+put_number(GByteArray *payload, guint number, guint64 value, guint bytes)
+{
+    put(payload, number, 2);
+    put(payload, bytes, 2);
+    put(payload, value, bytes);
+}
+
+static void
+put_time(GByteArray *payload, guint number, guint64 seconds, guint32 nanoseconds)
+{
+    put(payload, number, 2);
+    put(payload, 12, 2);
+    put(payload, seconds, 8);
+    put(payload, nanoseconds, 4);
+}
+
+/* Frees the payload. */
+static void
+put_command(GByteArray *stream, guint kind, GByteArray *payload)
+{
+    guint start = stream->len;
+    put(stream, payload->len, 4);
+    put(stream, kind, 2);
+    put(stream, 0, 4);
+    g_byte_array_append(stream, payload->data, payload->len);
+    guint32 crc = GUINT32_TO_LE(varve_crc32c(0, stream->data + start, stream->len - start));
+    memcpy(stream->data + start + 6, &crc, sizeof crc);
+    g_byte_array_unref(payload);
+}
+
+/* A command with up to two strings, PATH and another one. */
+static void
+put_paths(GByteArray *stream, guint kind, const char *path, guint number, const char *other)
+{
+    GByteArray *payload = g_byte_array_new();
+    if (path != NULL)
+        put_text(payload, VARVE_SEND_A_PATH, path);
+    if (other != NULL)
+        put_text(payload, number, other);
+    put_command(stream, kind, payload);
+}
+
+static void
+put_end(GByteArray *stream)
+{
+    put_command(stream, VARVE_SEND_END, g_byte_array_new());
+}
+
+/* --- reading them ----------------------------------------------------------------------------- */
+
+typedef struct {
+    const guint8 *bytes;
+    gsize length, at;
+    gsize piece; /* at most so many bytes at a time */
+} Source;
+
+static gssize
+read_source(gpointer data, guint8 *buffer, gsize n, GError **error)
+{
+    Source *source = data;
+    n = MIN(MIN(n, source->piece), source->length - source->at);
+    memcpy(buffer, source->bytes + source->at, n);
+    source->at += n;
+    return (gssize)n;
+}
+
+/* Reads all; the error is of the first command that could not be, or NULL. */
+static GError *
+read_all(const GByteArray *bytes, gsize length, gsize piece)
+{
+    Source source = {bytes->data, length, 0, piece};
+    g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);
+    VarveSendCommand command;
+    GError *error = NULL;
+    do {
+        if (!varve_send_stream_next(stream, &command, &error))
+            return error;
+    } while (command.kind != VARVE_SEND_END);
+    return NULL;
+}
+
+static void
+assert_refused(GByteArray *bytes, VarveErrorCode code, const char *part)
+{
+    g_autoptr(GError) error = read_all(bytes, bytes->len, G_MAXSIZE);
+    g_assert_error(error, VARVE_ERROR, (int)code);
+    if (strstr(error->message, part) == NULL)
+        g_test_message("%s", error->message);
+    g_assert_nonnull(strstr(error->message, part));
+    g_byte_array_unref(bytes);
+}
+
+/* A bit of everything, in an order of its own. */
+static GByteArray *
+sample(void)
+{
+    static const guint8 uuid[16] = "0123456789abcdef", other[16] = "ABCDEFGHIJKLMNOP";
+    GByteArray *stream = stream_new(1), *payload = g_byte_array_new();
+    put_attribute(payload, VARVE_SEND_A_CLONE_UUID, other, 16);
+    put_number(payload, VARVE_SEND_A_CLONE_CTRANSID, 5, 8);
+    put_number(payload, VARVE_SEND_A_CTRANSID, 7, 8);
+    put_attribute(payload, 77, "unknown", 7);
+    put_attribute(payload, VARVE_SEND_A_UUID, uuid, 16);
+    put_text(payload, VARVE_SEND_A_PATH, "snapshot");
+    put_command(stream, VARVE_SEND_SNAPSHOT, payload);
+
+    put_paths(stream, VARVE_SEND_RENAME, "a/b", VARVE_SEND_A_PATH_TO, "c");
+    payload = g_byte_array_new();
+    put_text(payload, VARVE_SEND_A_XATTR_NAME, "user.x");
+    put_attribute(payload, VARVE_SEND_A_XATTR_DATA, "v\0w", 3);
+    put_text(payload, VARVE_SEND_A_PATH, "");
+    put_command(stream, VARVE_SEND_SET_XATTR, payload);
+
+    payload = g_byte_array_new();
+    put_text(payload, VARVE_SEND_A_PATH, "f");
+    put_time(payload, VARVE_SEND_A_ATIME, 1, 2);
+    put_time(payload, VARVE_SEND_A_MTIME, G_MAXUINT64, 999999999);
+    put_time(payload, VARVE_SEND_A_CTIME, 5, 6);
+    put_command(stream, VARVE_SEND_UTIMES, payload);
+    put_end(stream);
+    return stream;
+}
+
+static void
+next(VarveSendStream *stream, VarveSendKind kind, VarveSendCommand *command)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_true(varve_send_stream_next(stream, command, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(command->kind, ==, kind);
+}
+
+static void
+check_sample(const GByteArray *bytes, gsize piece)
+{
+    Source source = {bytes->data, bytes->len, 0, piece};
+    g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);
+    VarveSendCommand command;
+    next(stream, VARVE_SEND_SNAPSHOT, &command);
+    g_assert_cmpstr(command.path, ==, "snapshot");
+    g_assert_cmpmem(command.uuid, 16, "0123456789abcdef", 16);
+    g_assert_cmpmem(command.clone_uuid, 16, "ABCDEFGHIJKLMNOP", 16);
+    g_assert_cmpuint(command.ctransid, ==, 7);
+    g_assert_cmpuint(command.clone_ctransid, ==, 5);
+    next(stream, VARVE_SEND_RENAME, &command);
+    g_assert_cmpstr(command.path, ==, "a/b");
+    g_assert_cmpstr(command.path_to, ==, "c");
+    g_assert_null(command.path_link);
+    next(stream, VARVE_SEND_SET_XATTR, &command);
+    g_assert_cmpstr(command.path, ==, "");
+    g_assert_cmpstr(command.xattr_name, ==, "user.x");
+    g_assert_cmpmem(command.xattr_data.bytes, command.xattr_data.length, "v\0w", 3);
+    next(stream, VARVE_SEND_UTIMES, &command);
+    g_assert_cmpint(command.atime.tv_nsec, ==, 2);
+    g_assert_cmpint(command.mtime.tv_sec, ==, -1);
+    g_assert_cmpint(command.mtime.tv_nsec, ==, 999999999);
+    g_assert_false(command.present & VARVE_SEND_HAS(VARVE_SEND_A_OTIME));
+    next(stream, VARVE_SEND_END, &command);
+}
+
+static void
+test_sample(void)
+{
+    g_autoptr(GByteArray) bytes = sample();
+    for (gsize piece = 1; piece < 64; piece++)
+        check_sample(bytes, piece);
+    check_sample(bytes, G_MAXSIZE);
+}
+
+/* --- damage ----------------------------------------------------------------------------------- */
+
+static void
+test_cut_short(void)
+{
+    g_autoptr(GByteArray) bytes = sample();
+    for (gsize length = 0; length < bytes->len; length++) {
+        g_autoptr(GError) error = read_all(bytes, length, G_MAXSIZE);
+        g_assert_error(error, VARVE_ERROR, VARVE_ERROR_CORRUPT);
+        g_assert_nonnull(strstr(error->message, "too early"));
+    }
+}
+
+/* Any one bit is found to be wrong. */
+static void
+test_bit_flips(void)
+{
+    g_autoptr(GByteArray) bytes = sample();
+    for (gsize bit = 0; bit < bytes->len * 8; bit++) {
+        bytes->data[bit / 8] ^= (guint8)(1 << bit % 8);
+        g_autoptr(GError) error = read_all(bytes, bytes->len, G_MAXSIZE);
+        gboolean version = bit / 8 >= 13 && bit / 8 < 17;
+        int code = version ? VARVE_ERROR_NOT_IMPLEMENTED : VARVE_ERROR_CORRUPT;
+        g_assert_error(error, VARVE_ERROR, code);
+        bytes->data[bit / 8] ^= (guint8)(1 << bit % 8);
+    }
+}
+
+static void
+test_crc32c(void)
+{
+    /* RFC 3720's check value is of the inverted form. */
+    g_assert_cmphex(~varve_crc32c(G_MAXUINT32, (const guint8 *)"123456789", 9), ==, 0xe3069283);
+    g_assert_cmphex(varve_crc32c(0, (const guint8 *)"\0\0\0", 3), ==, 0);
+}
+
+static GByteArray *
+with(guint32 version, guint kind, GByteArray *payload)
+{
+    GByteArray *stream = stream_new(version);
+    put_command(stream, kind, payload);
+    return stream;
+}
+
+static GByteArray *
+text_payload(guint number, const char *text, gsize length)
+{
+    GByteArray *payload = g_byte_array_new();
+    put_attribute(payload, number, text, length);
+    return payload;
+}
+
+static void
+test_refusals(void)
+{
+    assert_refused(stream_new(0), VARVE_ERROR_NOT_IMPLEMENTED, "version 0");
+    assert_refused(stream_new(3), VARVE_ERROR_NOT_IMPLEMENTED, "version 3");
+    assert_refused(with(1, 0, g_byte_array_new()), VARVE_ERROR_CORRUPT, "no command 0");
+    assert_refused(with(2, 26, g_byte_array_new()), VARVE_ERROR_CORRUPT, "no command 26");
+    assert_refused(with(1, 65535, g_byte_array_new()), VARVE_ERROR_CORRUPT, "no command 65535");
+    assert_refused(with(1, VARVE_SEND_FALLOCATE, g_byte_array_new()), VARVE_ERROR_CORRUPT,
+                   "version 1 has no command 23");
+    assert_refused(with(1, VARVE_SEND_RMDIR, g_byte_array_new()), VARVE_ERROR_CORRUPT,
+                   "rmdir lacks the attribute path");
+    assert_refused(with(1, VARVE_SEND_RENAME, text_payload(VARVE_SEND_A_PATH, "a", 1)),
+                   VARVE_ERROR_CORRUPT, "rename lacks the attribute path_to");
+    assert_refused(with(1, VARVE_SEND_RMDIR, text_payload(VARVE_SEND_A_PATH, "a\0b", 3)),
+                   VARVE_ERROR_CORRUPT, "NUL");
+
+    GByteArray *payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
+    put_text(payload, VARVE_SEND_A_PATH, "b");
+    assert_refused(with(1, VARVE_SEND_RMDIR, payload), VARVE_ERROR_CORRUPT, "path twice");
+    payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
+    put_number(payload, VARVE_SEND_A_MODE, 0755, 4);
+    assert_refused(with(1, VARVE_SEND_CHMOD, payload), VARVE_ERROR_CORRUPT,
+                   "mode has 4 bytes instead of 8");
+    payload = g_byte_array_new();
+    put(payload, VARVE_SEND_A_PATH, 2);
+    put(payload, 2, 2);
+    put(payload, 'a', 1);
+    assert_refused(with(1, VARVE_SEND_RMDIR, payload), VARVE_ERROR_CORRUPT,
+                   "attribute 15 does not fit");
+    payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
+    put(payload, VARVE_SEND_A_MODE, 2);
+    assert_refused(with(1, VARVE_SEND_RMDIR, payload), VARVE_ERROR_CORRUPT, "header does not fit");
+}
+
+static GByteArray *
+sized(guint32 version, guint32 length)
+{
+    GByteArray *stream = stream_new(version);
+    put(stream, length, 4);
+    put(stream, VARVE_SEND_WRITE, 2);
+    put(stream, 0, 4);
+    return stream;
+}
+
+/* Nothing is read, nor memory taken, for what nobody may mean. */
+static void
+test_oversize(void)
+{
+    assert_refused(sized(1, 64 * 1024), VARVE_ERROR_CORRUPT, "more than any may have");
+    assert_refused(sized(1, G_MAXUINT32), VARVE_ERROR_CORRUPT, "more than any may have");
+    assert_refused(sized(2, G_MAXUINT32), VARVE_ERROR_CORRUPT, "more than any may have");
+    assert_refused(sized(2, 64 * 1024), VARVE_ERROR_CORRUPT, "too early");
+}
+
+/* The largest commands of each version, one after the other, in pieces. */
+static void
+check_large(guint32 version, gsize size)
+{
+    g_autofree char *data = g_strnfill(size, 'd');
+    g_autoptr(GByteArray) bytes = stream_new(version);
+    for (guint i = 0; i < 3; i++) {
+        GByteArray *payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
+        put_number(payload, VARVE_SEND_A_FILE_OFFSET, i, 8);
+        put(payload, VARVE_SEND_A_DATA, 2);
+        if (version == 1)
+            put(payload, size, 2);
+        g_byte_array_append(payload, (const guint8 *)data, (guint)size);
+        put_command(bytes, VARVE_SEND_WRITE, payload);
+    }
+    put_end(bytes);
+
+    Source source = {bytes->data, bytes->len, 0, 5000};
+    g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);
+    VarveSendCommand command;
+    for (guint i = 0; i < 3; i++) {
+        next(stream, VARVE_SEND_WRITE, &command);
+        g_assert_cmpstr(command.path, ==, "a");
+        g_assert_cmpuint(command.file_offset, ==, i);
+        g_assert_cmpmem(command.data.bytes, command.data.length, data, size);
+    }
+    next(stream, VARVE_SEND_END, &command);
+}
+
+static void
+test_large(void)
+{
+    check_large(1, 64 * 1024 - 10 - 5 - 12 - 4);
+    check_large(2, 200000); /* data has no length in version 2 */
+}
+
+static void
+test_version_2(void)
+{
+    g_autoptr(GByteArray) bytes = stream_new(2);
+    GByteArray *payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
+    put_number(payload, VARVE_SEND_A_FILE_OFFSET, 1, 8);
+    put_number(payload, VARVE_SEND_A_UNENCODED_FILE_LEN, 2, 8);
+    put_number(payload, VARVE_SEND_A_UNENCODED_LEN, 3, 8);
+    put_number(payload, VARVE_SEND_A_UNENCODED_OFFSET, 4, 8);
+    put_number(payload, VARVE_SEND_A_COMPRESSION, 5, 4);
+    put(payload, VARVE_SEND_A_DATA, 2);
+    put(payload, 0x2a2a2a, 3);
+    put_command(bytes, VARVE_SEND_ENCODED_WRITE, payload);
+    put_end(bytes);
+
+    Source source = {bytes->data, bytes->len, 0, G_MAXSIZE};
+    g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);
+    VarveSendCommand command;
+    next(stream, VARVE_SEND_ENCODED_WRITE, &command);
+    g_assert_cmpuint(command.file_offset, ==, 1);
+    g_assert_cmpuint(command.unencoded_file_len, ==, 2);
+    g_assert_cmpuint(command.unencoded_len, ==, 3);
+    g_assert_cmpuint(command.unencoded_offset, ==, 4);
+    g_assert_cmpuint(command.compression, ==, 5);
+    g_assert_cmpmem(command.data.bytes, command.data.length, "***", 3);
+    next(stream, VARVE_SEND_END, &command);
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static void
+apply(VarveNamespace *space, VarveSendKind kind, const char *path, const char *other)
+{
+    g_autoptr(GError) error = NULL;
+    const VarveSendCommand command = {
+        .kind = kind, .path = path, .path_to = other, .path_link = other};
+    varve_namespace_apply(space, &command, &error);
+    g_assert_no_error(error);
+}
+
+static void
+assert_wrong(VarveNamespace *space, VarveSendKind kind, const char *path, const char *other,
+             const char *part)
+{
+    g_autoptr(GError) error = NULL;
+    const VarveSendCommand command = {
+        .kind = kind, .path = path, .path_to = other, .path_link = other};
+    g_assert_false(varve_namespace_apply(space, &command, &error));
+    g_assert_error(error, VARVE_ERROR, VARVE_ERROR_CORRUPT);
+    if (strstr(error->message, part) == NULL)
+        g_test_message("%s", error->message);
+    g_assert_nonnull(strstr(error->message, part));
+}
+
+/* old NULL: it was not there. */
+static void
+assert_name(VarveNamespace *space, const char *path, const char *old)
+{
+    g_autoptr(GError) error = NULL;
+    VarveName *name = varve_namespace_resolve(space, path + 1, &error);
+    g_assert_no_error(error);
+    g_autofree char *now = varve_name_path(name);
+    g_autofree char *was = varve_name_was_there(name) ? varve_name_old_path(name) : NULL;
+    g_assert_cmpstr(now, ==, path);
+    g_assert_cmpstr(was, ==, old);
+}
+
+static void
+test_names(void)
+{
+    g_autoptr(VarveNamespace) space = varve_namespace_new();
+    assert_name(space, "/", "/");
+    apply(space, VARVE_SEND_MKDIR, "o300-7-0", NULL);
+    apply(space, VARVE_SEND_RENAME, "o300-7-0", "new");
+    apply(space, VARVE_SEND_RENAME, "d/e", "new/e");
+    apply(space, VARVE_SEND_RENAME, "d", "new/e/d");
+    apply(space, VARVE_SEND_MKFILE, "new/e/d/made", NULL);
+    apply(space, VARVE_SEND_LINK, "new/f", "g/f");
+    apply(space, VARVE_SEND_UNLINK, "g/f", NULL);
+    apply(space, VARVE_SEND_UTIMES, "new/e/d/file", NULL);
+    assert_name(space, "/new", NULL);
+    assert_name(space, "/new/e", "/d/e");
+    assert_name(space, "/new/e/d", "/d");
+    assert_name(space, "/new/e/d/made", NULL);
+    assert_name(space, "/new/e/d/file", "/d/file");
+    assert_name(space, "/new/e/other", "/d/e/other");
+    assert_name(space, "/new/f", NULL);
+}
+
+static void
+test_wrong_names(void)
+{
+    g_autoptr(VarveNamespace) space = varve_namespace_new();
+    g_autofree char *name = g_strnfill(256, 'n'), *path = g_strnfill(4096, '/');
+    for (guint i = 0; i < 4096; i += 2)
+        path[i] = 'p';
+    apply(space, VARVE_SEND_MKFILE, "file", NULL);
+    apply(space, VARVE_SEND_MKDIR, "dir", NULL);
+    apply(space, VARVE_SEND_MKFILE, "dir/in", NULL);
+    apply(space, VARVE_SEND_RENAME, "a", "b");
+
+    static const char *const malformed[] = {"/a", "a//b", "a/", ".", "..", "a/../b", "a/.", "/"};
+    for (gsize i = 0; i < G_N_ELEMENTS(malformed); i++)
+        assert_wrong(space, VARVE_SEND_CHMOD, malformed[i], NULL, "malformed");
+    assert_wrong(space, VARVE_SEND_CHMOD, name, NULL, "malformed");
+    assert_wrong(space, VARVE_SEND_CHMOD, path, NULL, "too long");
+    assert_wrong(space, VARVE_SEND_CHMOD, "a", NULL, "not there");
+    assert_wrong(space, VARVE_SEND_CHMOD, "a/b", NULL, "not there");
+    assert_wrong(space, VARVE_SEND_CHMOD, "file/x", NULL, "not there");
+    assert_wrong(space, VARVE_SEND_CHMOD, "dir/other", NULL, "not there");
+    assert_wrong(space, VARVE_SEND_MKDIR, "file", NULL, "there already");
+    assert_wrong(space, VARVE_SEND_MKDIR, "file/x", NULL, "not there");
+    assert_wrong(space, VARVE_SEND_MKDIR, "", NULL, "malformed");
+    assert_wrong(space, VARVE_SEND_RMDIR, "dir", NULL, "not empty");
+    assert_wrong(space, VARVE_SEND_RMDIR, "", NULL, "not empty");
+    assert_wrong(space, VARVE_SEND_RENAME, "", "x", "into itself");
+    assert_wrong(space, VARVE_SEND_RENAME, "dir", "dir/x", "into itself");
+    assert_wrong(space, VARVE_SEND_RENAME, "x", "x/y/z", "into itself");
+    assert_wrong(space, VARVE_SEND_RENAME, "file", "dir", "not empty");
+    assert_wrong(space, VARVE_SEND_LINK, "x", "dir", "directory another name");
+    assert_wrong(space, VARVE_SEND_LINK, "new", "", "directory another name");
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/send-stream/crc32c", test_crc32c);
+    g_test_add_func("/send-stream/sample", test_sample);
+    g_test_add_func("/send-stream/cut-short", test_cut_short);
+    g_test_add_func("/send-stream/bit-flips", test_bit_flips);
+    g_test_add_func("/send-stream/refusals", test_refusals);
+    g_test_add_func("/send-stream/oversize", test_oversize);
+    g_test_add_func("/send-stream/large", test_large);
+    g_test_add_func("/send-stream/version-2", test_version_2);
+    g_test_add_func("/send-stream/names", test_names);
+    g_test_add_func("/send-stream/wrong-names", test_wrong_names);
+    return g_test_run();
+}
