@@ -9,12 +9,12 @@ JOBS       ?= $(shell nproc)
 .DEFAULT_GOAL := build
 .PHONY: help quickstart build install uninstall clean check \
         check-unit check-integration check-conformance check-asan check-tsan check-fuzz check-style \
-        bench packages-build packages-test packages-quickstart
+        check-vm vm-shell vm-run bench packages-build packages-test packages-quickstart packages-vm
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-packages-build packages-test packages-quickstart: packages-%:
+packages-build packages-test packages-quickstart packages-vm: packages-%:
 	@dist/install-packages build run $(filter-out build,$*)
 
 $(BUILD)/build.ninja: | packages-build
@@ -35,8 +35,8 @@ uninstall: ## take the installed files away again
 clean: ## remove what was built
 	@rm -rf build build-*
 
-check: packages-test ## run every lane below, one after the other (root)
-	@tests/run-lanes style unit integration conformance asan tsan fuzz
+check: packages-test packages-vm ## run every lane below, one after the other (root)
+	@tests/run-lanes style unit integration conformance asan tsan fuzz vm
 
 check-style: packages-test ## formatting, linters, include directions, manual pages
 	@tests/run-lanes style
@@ -59,7 +59,17 @@ check-tsan: packages-test ## the concurrent tests under ThreadSanitizer
 check-fuzz: packages-test ## every fuzzer over its corpus and some seconds more
 	@tests/run-lanes fuzz
 
-bench: $(patsubst bench/%,bench-%,$(filter-out %/client %/peer,$(wildcard bench/snapshots))) ## all benchmarks
+check-vm: packages-vm ## the suites on Debian's kernel with ZFS, in a virtual machine (root)
+	@tests/run-lanes vm
 
-bench-%: packages-test build ## one benchmark: bench-snapshots
+vm-shell: packages-vm ## a shell in that virtual machine (root)
+	@tests/vm/vm shell
+
+vm-run: export VM_COMMAND = $(value CMD)
+vm-run: packages-vm ## one command there: make vm-run CMD='varve --version' (root)
+	@tests/vm/vm run "$$VM_COMMAND"
+
+bench: bench-snapshots bench-diff ## all benchmarks
+
+bench-%: packages-test build ## one benchmark: bench-snapshots, bench-diff
 	@bench/$*
