@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# bash completion for varve(1): nouns, verbs, options, and the pools and snapshots that there are.
+# bash completion for varve(1): nouns, verbs, options, and the pools, snapshots and images that there
+# are.
 #
 # Names are any bytes. They are read NUL-separated, never expanded by the shell, and quoted when
 # they are offered; names that hold a control character are not offered.
 
 _varve_pool_verbs="create ls inspect rm drivers"
-_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree usage label rm"
+_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff usage label rm"
+_varve_image_verbs="ls inspect history import export tag rm prune"
 _varve_system_verbs="info cleanup"
 
 # Offers those of the words given that begin with what was typed.
@@ -35,19 +37,30 @@ _varve_directories() {
     done < <(compgen -d -- "$cur")
 }
 
+_varve_files() {
+    local name
+    while IFS= read -r name; do
+        [[ -d $name ]] && COMPREPLY+=("$(printf '%q' "$name")/") || COMPREPLY+=("$(printf '%q' "$name") ")
+    done < <(compgen -f -- "$cur")
+}
+
 # What may stand at this place, by noun, verb and the number of arguments before it.
 _varve_arguments() {
     case "$noun $verb $count" in
-    "  0") _varve_words pool snapshot system help ;;
+    "  0") _varve_words pool snapshot image system help ;;
     "pool  0") _varve_words $_varve_pool_verbs ;;
     "snapshot  0") _varve_words $_varve_snapshot_verbs ;;
+    "image  0") _varve_words $_varve_image_verbs ;;
     "system  0") _varve_words $_varve_system_verbs ;;
     "pool inspect 0" | "pool rm 0") _varve_names pool ls ;;
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
     "snapshot commit 1" | "snapshot capture 1") _varve_names snapshot ls kind==active ;;
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
-    "snapshot stat 0" | "snapshot label 0") _varve_names snapshot ls ;;
+    "snapshot stat 0" | "snapshot diff 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
+    "image inspect 0" | "image history 0" | "image tag 0") _varve_names image ls ;;
+    "image export "* | "image rm "*) _varve_names image ls ;;
+    "image import 0") _varve_files ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
     esac
 }
@@ -63,7 +76,13 @@ _varve_options() {
     "snapshot capture") options+=" --label" ;;
     "snapshot ls") options+=" --full --quiet --null" ;;
     "snapshot tree") options+=" --full --usage" ;;
+    "snapshot diff") options+=" --summary --quiet --null" ;;
     "snapshot usage") options+=" --full" ;;
+    "image ls") options+=" --full --quiet --null" ;;
+    "image inspect") options+=" --platform --raw" ;;
+    "image history") options+=" --platform --full" ;;
+    "image import") options+=" --name --only" ;;
+    "image export") options+=" --output --format --platform" ;;
     esac
     _varve_words $options
 }
@@ -74,7 +93,10 @@ _varve_values() {
     --root | --mount | -m) _varve_directories ;;
     --pool) _varve_names pool ls ;;
     --driver) _varve_words auto overlay btrfs native ;;
-    --set) COMPREPLY=() ;;
+    --set | --name | -n | --only) COMPREPLY=() ;;
+    --output | -o) _varve_files ;;
+    --format | -f) _varve_words oci dir docker ;;
+    --platform) _varve_words linux/amd64 linux/arm64 linux/arm/v7 ;;
     --label | -l) COMPREPLY=() ;;
     --parent | -p) _varve_names snapshot ls kind==committed ;;
     *) return 1 ;;
@@ -95,6 +117,7 @@ _varve() {
         case $previous in
         --root | --pool) varve+=("$previous" "$word") ;;
         --driver | --set | --mount | -m | --label | -l | --parent | -p) ;;
+        --name | -n | --only | --output | -o | --format | -f | --platform) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

@@ -7,6 +7,7 @@
 #include <varve/changes.h>
 #include <varve/engine.h>
 #include <varve/error.h>
+#include <varve/image.h>
 #include <varve/log.h>
 #include <varve/mount.h>
 #include <varve/snapshot.h>

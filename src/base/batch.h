@@ -12,18 +12,18 @@
  * and its own, and with a single thread there is no delay and no other thread at all.
  */
 
-#include <glib.h>
+#include "base/error.h"
 
 typedef struct VarveBatch VarveBatch;
 
 /* Runs the n items that were queued, in the order of their arrival. Reports into the items. */
 typedef void (*VarveBatchFunc)(gpointer *items, gsize n, gpointer data);
 
-VarveBatch *varve_batch_new(VarveBatchFunc func, gpointer data);
-void varve_batch_free(VarveBatch *batch);
+VARVE_SHARED VarveBatch *varve_batch_new(VarveBatchFunc func, gpointer data);
+VARVE_SHARED void varve_batch_free(VarveBatch *batch);
 
 /* Returns when a batch that began after this call, and held item, has ended. */
-void varve_batch_submit(VarveBatch *batch, gpointer item);
+VARVE_SHARED void varve_batch_submit(VarveBatch *batch, gpointer item);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveBatch, varve_batch_free)
 

@@ -17,20 +17,20 @@ int varve_dirstack_open_inside(int dirfd, const char *name, int flags);
 typedef struct VarveDirstack VarveDirstack;
 
 /* Takes the descriptor of the directory to begin with. */
-VarveDirstack *varve_dirstack_new(int fd);
-void varve_dirstack_free(VarveDirstack *stack);
+VARVE_SHARED VarveDirstack *varve_dirstack_new(int fd);
+VARVE_SHARED void varve_dirstack_free(VarveDirstack *stack);
 
 /* How many directories there are, the first one included; and the descriptor of the last one, which
  * lives until the next push or pop. */
 gsize varve_dirstack_depth(const VarveDirstack *stack);
-int varve_dirstack_top(const VarveDirstack *stack);
+VARVE_SHARED int varve_dirstack_top(const VarveDirstack *stack);
 
 /* Enters a directory of the last one. Returns 0 or an errno value: ELOOP or ENOTDIR for anything
  * that is no directory, EXDEV for a mount point. */
-int varve_dirstack_push(VarveDirstack *stack, const char *name);
+VARVE_SHARED int varve_dirstack_push(VarveDirstack *stack, const char *name);
 
 /* Leaves the last directory, which must not be the first one. */
-gboolean varve_dirstack_pop(VarveDirstack *stack, GError **error);
+VARVE_SHARED gboolean varve_dirstack_pop(VarveDirstack *stack, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveDirstack, varve_dirstack_free)
 

@@ -14,18 +14,18 @@ VarveErrorCode varve_error_code_from_errno(int errnum);
 
 /* Sets "MESSAGE: strerror(errnum)" with the matching code. Returns FALSE, so that a caller can
  * return it. */
-gboolean varve_error_set_errno(GError **error, int errnum, const char *format, ...)
+VARVE_SHARED gboolean varve_error_set_errno(GError **error, int errnum, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
 /* Sets an error of that code. Returns FALSE. */
-gboolean varve_error_set(GError **error, VarveErrorCode code, const char *format, ...)
+VARVE_SHARED gboolean varve_error_set(GError **error, VarveErrorCode code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 
 /* Logs a failure of an undo step and frees it: the one form for everything that was left behind.
  * what: what was being undone, e.g. "removing snapshot 17 of pool 'fast'". */
-void varve_error_log_undo(const char *what, GError *error);
+VARVE_SHARED void varve_error_log_undo(const char *what, GError *error);
 
 /* Like varve_error_set when *cancelled is set, else returns TRUE. cancelled may be NULL. */
-gboolean varve_check_cancelled(const gint *cancelled, GError **error);
+VARVE_SHARED gboolean varve_check_cancelled(const gint *cancelled, GError **error);
 
 #endif

@@ -8,13 +8,13 @@
 #include <fcntl.h>
 
 /* Closes *fd, if it is not negative, and sets it to -1; errno is kept. */
-void varve_fd_clear(int *fd);
+VARVE_SHARED void varve_fd_clear(int *fd);
 
 #define varve_autofd __attribute__((cleanup(varve_fd_clear))) int
 
 /* Opens a directory for use with *at calls; never follows a symbolic link in its last component.
  * Returns -1 with the error set. */
-int varve_fd_open_dir(int dirfd, const char *path, GError **error);
+VARVE_SHARED int varve_fd_open_dir(int dirfd, const char *path, GError **error);
 
 /* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
 int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);

@@ -197,9 +197,8 @@ static void
 add_settings(GArray *settings, const VarveDriverSetting *setting)
 {
     static const char *const types[] = {
-        [VARVE_SETTING_PATH] = "path",
-        [VARVE_SETTING_SIZE] = "size",
-        [VARVE_SETTING_BOOL] = "bool",
+        [VARVE_SETTING_TEXT] = "text",     [VARVE_SETTING_PATH] = "path",
+        [VARVE_SETTING_SIZE] = "size",     [VARVE_SETTING_BOOL] = "bool",
         [VARVE_SETTING_CHOICE] = "choice",
     };
     for (; setting != NULL && setting->name != NULL; setting++) {

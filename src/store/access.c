@@ -111,3 +111,31 @@ varve_store_open_cursor(VarveStoreTxn *txn, MDB_cursor **cursor, GError **error)
     int rc = mdb_cursor_open(txn->txn, txn->store->tree, cursor);
     return rc == 0 || varve_store_error(txn, rc, "reading the store", error);
 }
+
+gboolean
+varve_store_scan(VarveStoreTxn *txn, const VarveKey *from, const VarveKey *prefix,
+                 gboolean (*visit)(const MDB_val *key, const MDB_val *value, gpointer data,
+                                   GError **error),
+                 gpointer data, GError **error)
+{
+    MDB_cursor *cursor;
+    MDB_val key = {from->size, (void *)from->bytes}, value;
+    if (!varve_store_open_cursor(txn, &cursor, error))
+        return FALSE;
+
+    gboolean go_on = TRUE;
+    GError *failure = NULL;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && go_on && key.mv_size >= prefix->size &&
+           memcmp(key.mv_data, prefix->bytes, prefix->size) == 0) {
+        go_on = visit(&key, &value, data, &failure);
+        if (go_on)
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    if (failure != NULL) {
+        g_propagate_error(error, failure);
+        return FALSE;
+    }
+    return rc == 0 || rc == MDB_NOTFOUND || varve_store_error(txn, rc, "reading the store", error);
+}

@@ -18,6 +18,7 @@ enum {
     KIND_NAME = 'N',     /* pool number, name (see records.c) -> id */
     KIND_CHILD = 'C',    /* parent's id, child's id -> nothing */
     KIND_REMOVAL = 'R',  /* id -> pool number: record gone, files not yet */
+    KIND_IMAGE = 'I',    /* name -> Image */
 };
 
 typedef struct {
@@ -65,6 +66,13 @@ gboolean varve_store_put(VarveStoreTxn *txn, const VarveKey *key, const void *by
                          GError **error);
 /* It is no error when there is none. */
 gboolean varve_store_del(VarveStoreTxn *txn, const VarveKey *key, GError **error);
+
+/* Calls visit for each record, from the key from on, whose key begins with prefix, until it returns
+ * FALSE (with the error set, or not when it is simply enough). */
+typedef gboolean (*VarveStoreVisit)(const MDB_val *key, const MDB_val *value, gpointer data,
+                                    GError **error);
+gboolean varve_store_scan(VarveStoreTxn *txn, const VarveKey *from, const VarveKey *prefix,
+                          VarveStoreVisit visit, gpointer data, GError **error);
 
 /* A cursor over all records, to be closed with mdb_cursor_close. */
 gboolean varve_store_open_cursor(VarveStoreTxn *txn, MDB_cursor **cursor, GError **error);

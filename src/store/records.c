@@ -158,35 +158,6 @@ varve_record_del_pool(VarveStoreTxn *txn, const char *name, GError **error)
     return varve_store_del(txn, &key, error);
 }
 
-/* Calls visit for each record, from the key from on, whose key begins with prefix, until it returns
- * FALSE. */
-static gboolean
-scan(VarveStoreTxn *txn, const VarveKey *from, const VarveKey *prefix,
-     gboolean (*visit)(const MDB_val *key, const MDB_val *value, gpointer data, GError **error),
-     gpointer data, GError **error)
-{
-    MDB_cursor *cursor;
-    MDB_val key = {from->size, (void *)from->bytes}, value;
-    if (!varve_store_open_cursor(txn, &cursor, error))
-        return FALSE;
-
-    gboolean go_on = TRUE;
-    GError *failure = NULL;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (rc == 0 && go_on && key.mv_size >= prefix->size &&
-           memcmp(key.mv_data, prefix->bytes, prefix->size) == 0) {
-        go_on = visit(&key, &value, data, &failure);
-        if (go_on)
-            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-    }
-    mdb_cursor_close(cursor);
-    if (failure != NULL) {
-        g_propagate_error(error, failure);
-        return FALSE;
-    }
-    return rc == 0 || rc == MDB_NOTFOUND || varve_store_error(txn, rc, "reading the store", error);
-}
-
 static gboolean
 list_pool(const MDB_val *key, const MDB_val *value, gpointer data, GError **error)
 {
@@ -202,7 +173,7 @@ varve_record_list_pools(VarveStoreTxn *txn, GPtrArray *pools, GError **error)
 {
     VarveKey all;
     varve_key_begin(&all, KIND_POOL);
-    return scan(txn, &all, &all, list_pool, pools, error);
+    return varve_store_scan(txn, &all, &all, list_pool, pools, error);
 }
 
 /* --- snapshots -------------------------------------------------------------------------------- */
@@ -350,7 +321,7 @@ varve_record_children(VarveStoreTxn *txn, guint64 id, VarveRecordFunc func, gpoi
     VarveKey children;
     Walk walk = {.txn = txn, .func = func, .data = data};
     id_key(&children, KIND_CHILD, id);
-    return scan(txn, &children, &children, visit_child, &walk, error);
+    return varve_store_scan(txn, &children, &children, visit_child, &walk, error);
 }
 
 static gboolean
@@ -381,7 +352,7 @@ varve_record_walk(VarveStoreTxn *txn, guint32 pool, VarveRecordCursor *cursor, g
         memcpy(from.bytes, cursor->bytes, cursor->size);
         from.size = cursor->size;
     }
-    gboolean ok = scan(txn, &from, &names, visit_name, &walk, error);
+    gboolean ok = varve_store_scan(txn, &from, &names, visit_name, &walk, error);
     *more = walk.more;
     return ok;
 }
@@ -399,7 +370,7 @@ varve_record_count(VarveStoreTxn *txn, guint32 pool, guint64 *count, GError **er
     VarveKey names;
     names_key(&names, pool);
     *count = 0;
-    return scan(txn, &names, &names, count_name, count, error);
+    return varve_store_scan(txn, &names, &names, count_name, count, error);
 }
 
 /* Raises *id to the highest that a record of that kind has: the one before the end of the kind. */
@@ -451,7 +422,7 @@ varve_record_removals(VarveStoreTxn *txn, VarveRemovalFunc func, gpointer data, 
     VarveKey all;
     Removals removals = {func, data};
     varve_key_begin(&all, KIND_REMOVAL);
-    return scan(txn, &all, &all, visit_removal, &removals, error);
+    return varve_store_scan(txn, &all, &all, visit_removal, &removals, error);
 }
 
 gboolean

@@ -17,11 +17,15 @@
 
 typedef Varve__Store__Snapshot VarveSnapshotRecord;
 typedef Varve__Store__Pool VarvePoolRecord;
+typedef Varve__Store__Image VarveImageRecord;
 
 void varve_snapshot_record_free(VarveSnapshotRecord *record);
 void varve_pool_record_free(VarvePoolRecord *record);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveSnapshotRecord, varve_snapshot_record_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePoolRecord, varve_pool_record_free)
+
+void varve_image_record_free(VarveImageRecord *record);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImageRecord, varve_image_record_free)
 
 /* --- pools --------------------------------------------------------------------------------- */
 
@@ -91,5 +95,20 @@ typedef gboolean (*VarveRemovalFunc)(guint64 id, guint32 pool, gpointer data);
 gboolean varve_record_removals(VarveStoreTxn *txn, VarveRemovalFunc func, gpointer data,
                                GError **error);
 gboolean varve_record_removal_done(VarveStoreTxn *txn, guint64 id, GError **error);
+
+/* --- images -------------------------------------------------------------------------------- */
+
+/* Names of images are at most this long (src/image/reference.h keeps them shorter). */
+#define VARVE_RECORD_MAX_IMAGE 500
+
+gboolean varve_record_get_image(VarveStoreTxn *txn, const char *name, VarveImageRecord **record,
+                                GError **error);
+
+/* Inserts, or replaces the one of that name. */
+gboolean varve_record_put_image(VarveStoreTxn *txn, const VarveImageRecord *record, GError **error);
+gboolean varve_record_del_image(VarveStoreTxn *txn, const char *name, GError **error);
+
+/* Adds every VarveImageRecord* to images, in the order of their names. */
+gboolean varve_record_list_images(VarveStoreTxn *txn, GPtrArray *images, GError **error);
 
 #endif

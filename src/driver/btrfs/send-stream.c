@@ -162,9 +162,10 @@ corrupt(const VarveSendStream *stream, GError **error, const char *format, ...)
     va_start(args, format);
     g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
-    return varve_error_set(error, VARVE_ERROR_CORRUPT,
-                           "the send stream is damaged at byte %" G_GUINT64_FORMAT ": %s",
-                           stream->offset, what);
+    varve_error_set(error, VARVE_ERROR_CORRUPT,
+                    "the send stream is damaged at byte %" G_GUINT64_FORMAT ": %s", stream->offset,
+                    what);
+    return FALSE;
 }
 
 /* Moves what is unused to the front, in a buffer of at least n bytes. */
@@ -332,7 +333,7 @@ parse_attributes(VarveSendStream *stream, VarveSendCommand *command, guint8 *at,
                  GError **error)
 {
     Parse parse = {.command = command};
-    Item item = {0};
+    Item item = {.value = at};
     while (at < end) {
         if (!next_item(stream, &at, end, &item, error))
             return FALSE;

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_IMAGE_H
+#define VARVE_IMAGE_H
+
+/*
+ * Images: what containers are made from, as the OCI image specification has them
+ * (https://github.com/opencontainers/image-spec), Docker's schema 2 being the same in other words.
+ *
+ *     blob       bytes that are found by their digest, "sha256:" and 64 hexadecimal digits
+ *     layer      a blob: the changes of a file system to the one below it, as a tar
+ *     config     a blob: what a container is to run, and the DiffIDs of the layers
+ *     manifest   a blob that names a config and layers: the image for one platform
+ *     index      a blob that names manifests: the same image for several platforms
+ *     name       "example.org/app:1.2": leads to a manifest or index, until it is led elsewhere
+ *     ChainID    names the snapshot that a stack of layers unpacks to
+ *
+ * The content store, under the engine's root, keeps blobs byte for byte, whatever they are: nothing
+ * is in it under a digest that it does not have. Names are records of the metadata store. A life:
+ * import puts the blobs of an archive into the content store, each verified while it streams, and
+ * then, when all are there and durable, names the image. Tag gives it another name; remove takes a
+ * name away and nothing else. What no name leads to any more is garbage, which prune deletes; what
+ * an operation in flight needs, of any process, it never takes. An operation that dies at any point
+ * leaves blobs that are whole and begun ones that the next attempt goes on with, or prune deletes.
+ *
+ *     blobs ──import──> name ──tag──> names ──export──> archive
+ *                         └──remove──> nothing leads to its blobs ──prune──> gone
+ *
+ * Names are written as people write them: "debian" is docker.io/library/debian:latest, as Docker
+ * has it. Where an image is looked for, its manifest's digest will do too, or enough of its digits.
+ *
+ * Threads: as in engine.h; all functions may be called from any thread.
+ */
+
+#include <varve/engine.h>
+
+G_BEGIN_DECLS
+
+typedef struct VarveImages VarveImages;
+
+/* The images of an engine's root, to be closed before it. */
+VARVE_PUBLIC VarveImages *varve_images_open(VarveEngine *engine, GError **error);
+VARVE_PUBLIC void varve_images_close(VarveImages *images);
+
+/* --- names --------------------------------------------------------------------------------- */
+
+/* The whole name that a short one stands for: "debian" gives "docker.io/library/debian:latest".
+ * NULL with VARVE_ERROR_INVALID_ARGUMENT, telling what is wrong with it. */
+VARVE_PUBLIC char *varve_image_name_normalize(const char *name, GError **error);
+
+/* The shortest name that stands for a whole one. */
+VARVE_PUBLIC char *varve_image_name_familiar(const char *name);
+
+/* --- platforms ----------------------------------------------------------------------------- */
+
+typedef struct {
+    char *os, *architecture; /* in Go's words: "linux", "amd64" */
+    char *variant;           /* "v7"; "" for none */
+    char *os_version;        /* "" for none */
+} VarvePlatform;
+
+/* Reads "linux/arm64/v8", "linux/amd64" or "arm64" (of this system), in the words that containerd
+ * takes: x86_64 is amd64, aarch64 is arm64, arm64/v8 is arm64. */
+VARVE_PUBLIC VarvePlatform *varve_platform_parse(const char *text, GError **error);
+VARVE_PUBLIC char *varve_platform_format(const VarvePlatform *platform);
+VARVE_PUBLIC void varve_platform_free(VarvePlatform *platform);
+
+/* --- looking ------------------------------------------------------------------------------- */
+
+typedef struct {
+    char *name;
+    char *digest, *media_type; /* of the manifest or index */
+    gint64 created, updated;   /* when it was first named so and last led elsewhere; nanoseconds
+                                  since the epoch */
+    guint64 size;              /* bytes of all its blobs that are here */
+    guint64 blobs;             /* and how many */
+    GPtrArray *platforms;      /* of VarvePlatform*: those of which all blobs are here */
+    gboolean complete;         /* all blobs of at least one platform are here */
+} VarveImageInfo;
+
+typedef struct {
+    char *created; /* as RFC 3339 has it; "" when it is not known; so are the others */
+    char *created_by, *author, *comment;
+    gboolean empty_layer; /* it made no layer */
+    gint64 layer;         /* which layer it made, from 0; -1 for none */
+} VarveImageHistory;
+
+typedef struct {
+    VarvePlatform platform;
+    char *created, *author;
+    char *user, *working_dir, *stop_signal; /* "" for none */
+    char **env, **cmd, **entrypoint;        /* never NULL */
+    char **volumes, **exposed_ports;        /* sorted; never NULL */
+    GHashTable *labels;                     /* of char* to char* */
+    char **diff_ids;                        /* of the layers, the lowest first */
+    GPtrArray *history;                     /* of VarveImageHistory* */
+} VarveImageConfig;
+
+typedef struct {
+    char *digest, *media_type;
+    guint64 size;
+    gboolean present; /* it is here */
+} VarveImageBlob;
+
+typedef struct {
+    char *name;
+    char *digest, *media_type; /* of the manifest */
+    char *artifact_type;       /* "" for none */
+    VarvePlatform *platform;   /* NULL for what is no image to run */
+    VarveImageBlob *config_blob;
+    GPtrArray *layers; /* of VarveImageBlob*, the lowest first */
+    GHashTable *annotations;
+    char *chain_id;           /* of all layers; "" when there is none */
+    VarveImageConfig *config; /* NULL for what is no image to run */
+    char *manifest_text;      /* the blobs as they are */
+    char *config_text;        /* NULL when config is */
+} VarveImageDetails;
+
+VARVE_PUBLIC void varve_image_info_free(VarveImageInfo *info);
+VARVE_PUBLIC void varve_image_details_free(VarveImageDetails *details);
+
+/* All images in the order of their names: GPtrArray of VarveImageInfo*, which frees its elements.
+ */
+VARVE_PUBLIC GPtrArray *varve_images_list(VarveImages *images, GError **error);
+
+/* One, by a name, a digest of its manifest or index, or at least six of its digits, if they are one
+ * image's. VARVE_ERROR_NOT_FOUND; VARVE_ERROR_INVALID_ARGUMENT when the digits are several's. */
+VARVE_PUBLIC VarveImageInfo *varve_images_find(VarveImages *images, const char *name,
+                                               GError **error);
+
+/* What the image is for a platform (NULL: this machine's, or the only one that it has).
+ * VARVE_ERROR_NOT_FOUND: no such image, or, telling those that it has, no such platform. */
+VARVE_PUBLIC VarveImageDetails *varve_images_inspect(VarveImages *images, const char *name,
+                                                     const VarvePlatform *platform, GError **error);
+
+/* --- changing ------------------------------------------------------------------------------ */
+
+/* Gives an image another name, which is led away from what it led to. */
+VARVE_PUBLIC gboolean varve_images_tag(VarveImages *images, const char *source, const char *target,
+                                       GError **error);
+
+/* Takes a name away; a digest only where one name leads to it
+ * (VARVE_ERROR_FAILED_PRECONDITION, telling them). Blobs are left for prune. */
+VARVE_PUBLIC gboolean varve_images_remove(VarveImages *images, const char *name, GError **error);
+
+typedef struct {
+    guint64 blobs;  /* deleted */
+    guint64 begun;  /* downloads and imports that were left unfinished, and are deleted */
+    guint64 bytes;  /* freed by both */
+    guint64 in_use; /* blobs that no name leads to but an operation in flight holds */
+} VarveImagePrune;
+
+/* Deletes what no name leads to. */
+VARVE_PUBLIC gboolean varve_images_prune(VarveImages *images, VarveImagePrune *result,
+                                         GError **error);
+
+/* --- archives ------------------------------------------------------------------------------ */
+
+typedef struct {
+    /* Only the image that has this name in the archive: org.opencontainers.image.ref.name or
+     * io.containerd.image.name of an OCI layout, a RepoTag of Docker. NULL: all that have one. */
+    const char *only;
+    /* What it is to be called here; needed where the archive does not say, or gives a tag without
+     * a repository. Without a tag, that of the archive is taken. NULL: as the archive says. */
+    const char *name;
+} VarveImageImport;
+
+/* Takes in an OCI layout (a directory, or a tar of one) or what 'docker save' writes; tars may be
+ * compressed with gzip or zstd. Returns the images as they are named now: GPtrArray of
+ * VarveImageInfo*. options may be NULL. When it fails, no name was changed and nothing that it
+ * brought is left.
+ * Errors: VARVE_ERROR_NOT_FOUND (no such file, or no image of that name in it),
+ * VARVE_ERROR_INVALID_ARGUMENT (it is no image archive, or a malformed one),
+ * VARVE_ERROR_CORRUPT (a blob is not what its digest or size says, or is missing). */
+VARVE_PUBLIC GPtrArray *varve_images_import(VarveImages *images, const char *path,
+                                            const VarveImageImport *options, GError **error);
+
+/* The same from a descriptor: of a directory, or of anything that a tar can be read from. */
+VARVE_PUBLIC GPtrArray *varve_images_import_fd(VarveImages *images, int fd,
+                                               const VarveImageImport *options, GError **error);
+
+typedef enum {
+    VARVE_EXPORT_ARCHIVE,   /* a tar of an OCI layout */
+    VARVE_EXPORT_DIRECTORY, /* an OCI layout */
+    VARVE_EXPORT_DOCKER,    /* a tar of an OCI layout that 'docker load' takes as well */
+} VarveImageFormat;
+
+/* Writes images, whose names end with NULL, to a file or directory that must not exist yet. Blobs
+ * are byte for byte what was imported, and the archive of the same images is the same to the byte.
+ * platform: only the image for that one, as its manifest; NULL: all that is here of it. When it
+ * fails, nothing is left. */
+VARVE_PUBLIC gboolean varve_images_export(VarveImages *images, const char *const *names,
+                                          const VarvePlatform *platform, VarveImageFormat format,
+                                          const char *path, GError **error);
+
+/* Writes an archive to a descriptor. */
+VARVE_PUBLIC gboolean varve_images_export_fd(VarveImages *images, const char *const *names,
+                                             const VarvePlatform *platform, VarveImageFormat format,
+                                             int fd, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImages, varve_images_close)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePlatform, varve_platform_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImageInfo, varve_image_info_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImageDetails, varve_image_details_free)
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/image.h"
+#include "cli/json.h"
+#include "cli/text.h"
+#include <stdio.h>
+#include <unistd.h>
+
+struct CliImageOptions cli_image_options;
+#define option cli_image_options
+
+gboolean
+cli_image_platform(VarvePlatform **platform, GError **error)
+{
+    *platform = option.platform != NULL ? varve_platform_parse(option.platform, error) : NULL;
+    return option.platform == NULL || *platform != NULL;
+}
+
+/* --- archives ------------------------------------------------------------------------------ */
+
+static gboolean
+import(const Cli *cli, char **args, GError **error)
+{
+    const VarveImageImport wish = {.only = option.only, .name = option.name};
+    g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
+    if (images == NULL)
+        return FALSE;
+    g_autoptr(GPtrArray) infos = g_str_equal(args[0], "-")
+                                     ? varve_images_import_fd(images, STDIN_FILENO, &wish, error)
+                                     : varve_images_import(images, args[0], &wish, error);
+    if (infos == NULL)
+        return FALSE;
+    cli_clear_progress();
+    cli_print_images(cli, infos);
+    return TRUE;
+}
+
+static gboolean
+read_format(VarveImageFormat *format, GError **error)
+{
+    static const char *const names[] = {[VARVE_EXPORT_ARCHIVE] = "oci",
+                                        [VARVE_EXPORT_DIRECTORY] = "dir",
+                                        [VARVE_EXPORT_DOCKER] = "docker"};
+    *format = VARVE_EXPORT_ARCHIVE;
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (option.format == NULL || g_str_equal(option.format, names[i])) {
+            *format = (VarveImageFormat)i;
+            return TRUE;
+        }
+    }
+    return cli_usage_error(error, "--format is oci, dir or docker, not '%s'", option.format);
+}
+
+static gboolean export(const Cli *cli, char **args, GError **error)
+{
+    const char *const *names = (const char *const *)args;
+    VarveImageFormat format;
+    g_autoptr(VarvePlatform) platform = NULL;
+    if (!read_format(&format, error) || !cli_image_platform(&platform, error))
+        return FALSE;
+    if (option.output == NULL)
+        return cli_usage_error(error, "--output says where to: a file, a directory, or - for "
+                                      "standard output");
+    g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
+    if (images == NULL)
+        return FALSE;
+    if (!g_str_equal(option.output, "-"))
+        return varve_images_export(images, names, platform, format, option.output, error);
+    if (isatty(STDOUT_FILENO))
+        return cli_usage_error(error, "an archive is nothing for a terminal");
+    return varve_images_export_fd(images, names, platform, format, STDOUT_FILENO, error);
+}
+
+/* --- names --------------------------------------------------------------------------------- */
+
+static gboolean
+tag(const Cli *cli, char **args, GError **error)
+{
+    g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
+    return images != NULL && varve_images_tag(images, args[0], args[1], error);
+}
+
+/* One that cannot be removed does not spare the others. */
+static gboolean
+rm(const Cli *cli, char **args, GError **error)
+{
+    g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
+    g_autoptr(GError) last = NULL;
+    if (images == NULL)
+        return FALSE;
+    for (; *args != NULL; args++) {
+        g_autoptr(GError) failure = NULL;
+        if (varve_images_remove(images, *args, &failure))
+            continue;
+        if (last != NULL)
+            cli_report_error(last, NULL, cli->json);
+        g_clear_error(&last);
+        last = g_steal_pointer(&failure);
+    }
+    if (last == NULL)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&last));
+    return FALSE;
+}
+
+static gboolean
+prune(const Cli *cli, char **args, GError **error)
+{
+    VarveImagePrune result = {0};
+    g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
+    if (images == NULL || !varve_images_prune(images, &result, error))
+        return FALSE;
+    if (cli->json) {
+        json_t *object = json_object();
+        cli_json_set_int(object, "blobs", result.blobs);
+        cli_json_set_int(object, "begun", result.begun);
+        cli_json_set_int(object, "bytes", result.bytes);
+        cli_json_set_int(object, "in_use", result.in_use);
+        cli_json_print(object);
+        return TRUE;
+    }
+    g_autofree char *size = cli_format_size(result.bytes);
+    printf("deleted %" G_GUINT64_FORMAT " blobs and %" G_GUINT64_FORMAT " unfinished ones, %s\n",
+           result.blobs, result.begun, size);
+    return TRUE;
+}
+
+/* --- the table ----------------------------------------------------------------------------- */
+
+#define PLATFORM_OPTION                                                                            \
+    {                                                                                              \
+        "platform", 0, 0, G_OPTION_ARG_FILENAME, &option.platform,                                 \
+            "the image for this platform: linux/arm64, linux/arm/v7, ...", "PLATFORM"              \
+    }
+#define FULL_OPTION                                                                                \
+    {                                                                                              \
+        "full", 0, 0, G_OPTION_ARG_NONE, &option.full, "print whole names, digests and times",     \
+            NULL                                                                                   \
+    }
+
+static const GOptionEntry ls_options[] = {FULL_OPTION, {NULL}};
+static const GOptionEntry history_options[] = {PLATFORM_OPTION, FULL_OPTION, {NULL}};
+static const GOptionEntry inspect_options[] = {
+    PLATFORM_OPTION,
+    {"raw", 0, 0, G_OPTION_ARG_NONE, &option.raw, "print the manifest as it is", NULL},
+    {NULL},
+};
+static const GOptionEntry import_options[] = {
+    {"name", 'n', 0, G_OPTION_ARG_FILENAME, &option.name,
+     "what the image is to be called; without a tag, with that of the archive", "NAME"},
+    {"only", 0, 0, G_OPTION_ARG_FILENAME, &option.only,
+     "only the image that has this name or tag in the archive", "NAME"},
+    {NULL},
+};
+static const GOptionEntry export_options[] = {
+    {"output", 'o', 0, G_OPTION_ARG_FILENAME, &option.output,
+     "where to; - is standard output, for archives", "PATH"},
+    {"format", 'f', 0, G_OPTION_ARG_FILENAME, &option.format,
+     "oci: an archive, the default; dir; docker: for 'docker load'", "FORMAT"},
+    PLATFORM_OPTION,
+    {NULL},
+};
+
+#define SEE_LS "'varve image ls' lists the images"
+
+static const CliVerb verbs[] = {
+    {
+        .name = "ls",
+        .synopsis = "[--full] [-q [-0]]",
+        .summary = "List the images",
+        .about = "Of an image for several platforms, those are shown that are here whole.",
+        .example = "varve image ls\n",
+        .options = ls_options,
+        .lists_names = TRUE,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = CLI_LOOK,
+        .run = cli_image_ls,
+    },
+    {
+        .name = "inspect",
+        .synopsis = "IMAGE [--platform PLATFORM] [--raw]",
+        .summary = "Show what an image consists of and runs",
+        .about = "Of an image for several platforms, the one for this machine.",
+        .example = "varve image inspect debian:12\n"
+                   "varve image inspect debian:12 --platform linux/arm64\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = inspect_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_image_inspect,
+    },
+    {
+        .name = "history",
+        .synopsis = "IMAGE [--platform PLATFORM] [--full]",
+        .summary = "Show how an image was made, the newest step first",
+        .example = "varve image history debian:12\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = history_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_image_history,
+    },
+    {
+        .name = "import",
+        .synopsis = "PATH [--name NAME] [--only NAME]",
+        .summary = "Take in an OCI layout or archive, or what 'docker save' wrote",
+        .about =
+            "PATH is a directory, an archive (plain, or compressed with gzip or zstd), or - for\n"
+            "an archive on standard input. Every blob is verified. Prints the names under which\n"
+            "the images are here then; when it fails, no name was changed.",
+        .example = "varve image import debian.tar\n"
+                   "varve image import layout/ --only 12 --name debian:12\n"
+                   "docker save app:1 | varve image import -\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = import_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .hint = {[VARVE_ERROR_CORRUPT] = "the archive is damaged: get it again"},
+        .run = import,
+    },
+    {
+        .name = "export",
+        .synopsis = "IMAGE... --output PATH [--format FORMAT] [--platform PLATFORM]",
+        .summary = "Write images to an archive or an OCI layout",
+        .about =
+            "Blobs are written as they were imported or pulled, to the byte, and the same images\n"
+            "give the same archive. PATH must not exist yet. FORMAT oci is an archive of an OCI\n"
+            "layout, dir is an OCI layout, docker is an archive of an OCI layout that 'docker\n"
+            "load' takes as well.",
+        .example = "varve image export debian:12 --output debian.tar\n"
+                   "varve image export app:1 app:2 --format docker --output - | docker load\n",
+        .min_args = 1,
+        .max_args = CLI_ANY_ARGS,
+        .options = export_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = export,
+    },
+    {
+        .name = "tag",
+        .synopsis = "IMAGE NAME",
+        .summary = "Give an image another name",
+        .about = "A name that another image had is led away from it.",
+        .example = "varve image tag debian:12 example.org/base:stable\n",
+        .min_args = 2,
+        .max_args = 2,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = tag,
+    },
+    {
+        .name = "rm",
+        .synopsis = "IMAGE...",
+        .summary = "Take names of images away",
+        .about = "What no name leads to any more is deleted by 'varve image prune'.",
+        .example = "varve image rm debian:11\n",
+        .min_args = 1,
+        .max_args = CLI_ANY_ARGS,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = rm,
+    },
+    {
+        .name = "prune",
+        .synopsis = "",
+        .summary = "Delete the blobs that no image needs",
+        .about = "Also what unfinished imports and pulls left. What any process is working with\n"
+                 "just now is spared.",
+        .example = "varve image prune\n",
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .run = prune,
+    },
+    {NULL},
+};
+
+const CliNoun cli_image_noun = {
+    .name = "image",
+    .summary = "Images: what containers are made from",
+    .about =
+        "IMAGE is a name, as Docker writes them (debian is docker.io/library/debian:latest), or\n"
+        "the digest of its manifest, or at least six digits of that.",
+    .verbs = verbs,
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_CLI_IMAGE_H
+#define VARVE_CLI_IMAGE_H
+
+/* The image noun's parts: image.c has the table and the verbs that change images. */
+
+#include "cli/cli.h"
+
+/* The values of its verbs' options. */
+extern struct CliImageOptions {
+    char *name, *only, *output, *format, *platform;
+    gboolean full, raw;
+} cli_image_options;
+
+/* Reads --platform: NULL when it is not given; FALSE when it is wrong. */
+gboolean cli_image_platform(VarvePlatform **platform, GError **error);
+
+/* --- image-show.c -------------------------------------------------------------------------- */
+
+/* What import and tag made: names, or with --json objects. */
+void cli_print_images(const Cli *cli, GPtrArray *infos);
+
+gboolean cli_image_ls(const Cli *cli, char **args, GError **error);
+gboolean cli_image_inspect(const Cli *cli, char **args, GError **error);
+gboolean cli_image_history(const Cli *cli, char **args, GError **error);
+
+#endif

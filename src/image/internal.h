@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_IMAGE_INTERNAL_H
+#define VARVE_IMAGE_INTERNAL_H
+
+/*
+ * Images from inside. Who does what:
+ *
+ *     reference.c, platform.c, media-types.c, chain.c   words: names, platforms, kinds, ChainIDs
+ *     descriptor.c, manifest.c, config.c                 the JSON of images (oci.h)
+ *     content.c, ingest.c, lease.c, collect.c            the content store (content.h)
+ *     closure.c                                          from an image to all its blobs
+ *     names.c                                            names in the metadata store
+ *     images.c, inspect.c, prune.c                       the API
+ *     import.c and import-*.c                            archives in
+ *     export.c and export-*.c                            archives out
+ */
+
+#include "base/fd.h"
+#include "image/closure.h"
+#include "image/platform.h"
+#include "snapshot/internal.h"
+
+struct VarveImages {
+    VarveEngine *engine;
+    VarveContentStore *content;
+    VarveTreeWatch watch; /* the engine's wishes */
+};
+
+/* --- names.c ------------------------------------------------------------------------------- */
+
+/* A name, and what it is to lead to. */
+typedef struct {
+    char *name; /* whole */
+    VarveDescriptor *target;
+} VarveNaming;
+
+VarveNaming *varve_naming_new(const char *name, const VarveDescriptor *target);
+void varve_naming_free(VarveNaming *naming);
+
+/* Leads names (VarveNaming*) to what must be in the content store, and held by a lease until this
+ * returns: all of them, durably, or none. */
+gboolean varve_names_publish(VarveImages *images, GPtrArray *namings, GError **error);
+
+/* The record of a name, digest or part of one, as varve_images_find() takes them.
+ * VARVE_ERROR_NOT_FOUND. */
+VarveImageRecord *varve_names_look_up(VarveImages *images, const char *name, GError **error);
+
+/* All records: GPtrArray of VarveImageRecord*. */
+GPtrArray *varve_names_list(VarveImages *images, GError **error);
+
+VarveDescriptor *varve_names_target(const VarveImageRecord *record);
+
+/* --- images.c ------------------------------------------------------------------------------ */
+
+VarveImageInfo *varve_image_info_new(VarveImages *images, const VarveImageRecord *record,
+                                     GError **error);
+
+/* --- inspect.c ----------------------------------------------------------------------------- */
+
+/* The platform of a manifest: what the index says, else its config; NULL for what is no image. */
+VarvePlatform *varve_image_platform(VarveImages *images, const VarveDescriptor *descriptor,
+                                    const VarveManifest *manifest);
+
+/* The manifest of the image for a platform, which may be NULL, as varve_images_inspect() takes it.
+ */
+VarveDescriptor *varve_image_choose(VarveImages *images, const VarveDescriptor *root,
+                                    const VarvePlatform *platform, GError **error);
+
+/* --- prune.c ------------------------------------------------------------------------------- */
+
+/* Deletes those of the blobs (char*: digests) that no name leads to. What fails is logged. */
+void varve_images_drop(VarveImages *images, GPtrArray *digests);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveNaming, varve_naming_free)
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/listing.h"
+#include "base/walk.h"
+#include "layer/writer-internal.h"
+#include <dirent.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* ".wh.NAME" removes NAME of the layers below, ".wh..wh..opq" all that is in a directory: OCI image
+ * specification, layer.md, "Whiteouts". */
+#define OPAQUE ".wh..wh..opq"
+
+/* --- as overlayfs has them ------------------------------------------------------------------- */
+
+/* What the layer itself made there before gives way. */
+static gboolean
+make_whiteout(VarveWriter *writer, const VarvePlace *place, GError **error)
+{
+    place->directory->dirty = TRUE;
+    if (mknodat(place->dirfd, place->name, S_IFCHR, 0) == 0)
+        return TRUE;
+    if (errno != EEXIST)
+        return varve_error_set_errno(error, errno, "making the whiteout");
+    return varve_writer_remove(writer, place, error) &&
+           (mknodat(place->dirfd, place->name, S_IFCHR, 0) == 0 ||
+            varve_error_set_errno(error, errno, "making the whiteout"));
+}
+
+/* Overlayfs merges the roots of layers whatever they say: each name is removed for itself. */
+static gboolean
+whiteout_below(VarveWriter *writer, VarveDirectory *root, int fd, GError **error)
+{
+    varve_autofd below = varve_fd_open_dir(writer->target->parent, ".", error);
+    if (below < 0)
+        return FALSE;
+    g_autoptr(VarveListing) names = varve_listing_read(below);
+    if (names == NULL)
+        return varve_error_set_errno(error, errno, "listing the layers below");
+    for (gsize i = 0; i < varve_listing_length(names); i++) {
+        const char *name = varve_listing_get(names, i).name;
+        struct stat st;
+        if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            VarveDirectory *directory;
+            int failed;
+            if (!S_ISDIR(st.st_mode))
+                continue;
+            if (!varve_directory_open(writer->directories, root, name, &directory, &failed, error))
+                return FALSE;
+            int inner =
+                directory != NULL ? varve_directory_fd(writer->directories, directory, error) : -1;
+            if (inner < 0 || !varve_writer_make_opaque(directory, inner, error))
+                return FALSE;
+        } else if (!make_whiteout(writer, &(VarvePlace){root, fd, name}, error)) {
+            return FALSE;
+        }
+    }
+    root->opaque = TRUE;
+    return TRUE;
+}
+
+gboolean
+varve_writer_make_opaque(VarveDirectory *directory, int fd, GError **error)
+{
+    directory->opaque = TRUE;
+    return fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) == 0 ||
+           varve_error_set_errno(error, errno, "making directory '%s' opaque", directory->name);
+}
+
+/* --- in a tree that has everything ----------------------------------------------------------- */
+
+/* Removes what the layer did not make. */
+static gboolean
+empty_entry(VarveWriter *writer, VarveWalk *walk, const char *top, const VarveWalkEntry *entry,
+            GError **error)
+{
+    g_autofree char *below = varve_walk_path(walk, entry->name);
+    g_autofree char *path = *top == '\0' ? g_strdup(below) : g_strconcat(top, "/", below, NULL);
+    if (!varve_writer_has_made(writer, path))
+        return varve_tree_remove(varve_walk_fd(walk), entry->name, &writer->target->watch, error);
+    if (entry->type != DT_DIR)
+        return TRUE;
+    int failed = varve_walk_enter(walk, entry->name);
+    return failed == 0 || varve_error_set_errno(error, failed, "opening '%s'", entry->name);
+}
+
+/* Directories that are known may go: all are forgotten first. */
+static gboolean
+empty(VarveWriter *writer, VarveDirectory *directory, GError **error)
+{
+    if (writer->made == NULL)
+        return TRUE; /* all of it is the layer's */
+    g_autofree char *path = varve_directory_path(directory);
+    if (!varve_directories_finish(writer->directories, error) ||
+        !varve_directories_find(writer->directories, path, FALSE, &directory, error))
+        return FALSE;
+    int fd = varve_directory_fd(writer->directories, directory, error);
+    if (fd < 0)
+        return FALSE;
+    directory->dirty = TRUE;
+    g_autoptr(VarveWalk) walk = varve_walk_new(fd, ".", "removing", &writer->target->watch, error);
+    if (walk == NULL)
+        return FALSE;
+    VarveWalkEntry entry;
+    while (varve_walk_next(walk, &entry, error)) {
+        if (entry.name == NULL && varve_walk_depth(walk) == 0)
+            return TRUE;
+        if (!(entry.name != NULL ? empty_entry(writer, walk, path, &entry, error)
+                                 : varve_walk_leave(walk, NULL, error)))
+            return FALSE;
+    }
+    return FALSE;
+}
+
+/* --- entries --------------------------------------------------------------------------------- */
+
+static gboolean
+make_opaque(VarveWriter *writer, VarveDirectory *directory, int fd, GError **error)
+{
+    directory->dirty = TRUE;
+    if (writer->target->whiteouts == VARVE_WHITEOUTS_REMOVE)
+        return empty(writer, directory, error);
+    if (directory->parent == NULL)
+        return writer->target->parent < 0 || whiteout_below(writer, directory, fd, error);
+    return varve_writer_make_opaque(directory, fd, error);
+}
+
+static gboolean
+check_name(const char *name, GError **error)
+{
+    return (name[0] != '\0' && !g_str_equal(name, ".") && !g_str_equal(name, "..")) ||
+           varve_error_set(error, VARVE_ERROR_CORRUPT, "a whiteout of '%s' is not valid", name);
+}
+
+/* Aufs kept files in the root's ".wh..wh.plnk" and the like; they are no content. */
+static gboolean
+is_of_aufs(const VarveWriterPath *path)
+{
+    static const char meta[] = ".wh..wh.";
+    const char *first = path->directory[0] != '\0' ? path->directory : path->name;
+    return g_str_has_prefix(first, meta) && !g_str_equal(path->name, OPAQUE);
+}
+
+gboolean
+varve_writer_whiteout(VarveWriter *writer, const VarveWriterPath *path, GError **error)
+{
+    if (is_of_aufs(path))
+        return TRUE;
+    const char *name = path->name + strlen(VARVE_WHITEOUT_PREFIX);
+    if (!check_name(name, error))
+        return FALSE;
+    gboolean make = writer->target->whiteouts == VARVE_WHITEOUTS_OVERLAY;
+    VarveDirectory *directory;
+    if (!varve_directories_find(writer->directories, path->directory, make, &directory, error))
+        return FALSE;
+    if (directory == NULL)
+        return TRUE; /* nothing there that could be removed */
+    int fd = varve_directory_fd(writer->directories, directory, error);
+    if (fd < 0)
+        return FALSE;
+    if (g_str_equal(path->name, OPAQUE))
+        return make_opaque(writer, directory, fd, error);
+    VarvePlace place = {directory, fd, name};
+    return make ? make_whiteout(writer, &place, error) : varve_writer_remove(writer, &place, error);
+}
