@@ -137,6 +137,9 @@ static void
 to_stat(const struct statx *stx, struct stat *st)
 {
     *st = (struct stat){
+        .st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+        .st_ino = stx->stx_ino,
+        .st_nlink = stx->stx_nlink,
         .st_mode = stx->stx_mode,
         .st_uid = stx->stx_uid,
         .st_gid = stx->stx_gid,

@@ -37,14 +37,15 @@ int varve_changes_order(const char *a, const char *b);
 /* Changes that were not found in their order: they are kept, and told when all are there. */
 typedef struct VarveChangeList VarveChangeList;
 
-VarveChangeList *varve_change_list_new(void);
-void varve_change_list_free(VarveChangeList *list);
+VARVE_SHARED VarveChangeList *varve_change_list_new(void);
+VARVE_SHARED void varve_change_list_free(VarveChangeList *list);
 
 /* Keeps a copy. A VarveChangeFunc, so that a sink can end in a list; never fails. */
 gboolean varve_change_list_add(const VarveChange *change, gpointer list, GError **error);
 
 /* Sorts them and hands all over. */
-gboolean varve_change_list_tell(VarveChangeList *list, VarveChangeSink *sink, GError **error);
+VARVE_SHARED gboolean varve_change_list_tell(VarveChangeList *list, VarveChangeSink *sink,
+                                             GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveChangeList, varve_change_list_free)
 

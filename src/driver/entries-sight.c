@@ -81,17 +81,21 @@ varve_entry_sight_open(VarveEntrySight *sight, const VarveEntry *dir, GError **e
 }
 
 gboolean
+varve_entry_sight_look_in(VarveEntrySight *sight, const VarveEntry *dir, const char *name,
+                          VarveFound *found, GError **error)
+{
+    return varve_entry_sight_open(sight, dir, error) &&
+           varve_changes_look((VarveFile){sight->dirfd, name}, found, error);
+}
+
+gboolean
 varve_entry_sight_look(VarveEntrySight *sight, const VarveEntry *entry, VarveFound *found,
                        GError **error)
 {
     const VarveEntry *dir = sight->old ? entry->old_parent : entry->parent;
-    VarveFile file = {sight->root, NULL};
-    if (dir != NULL) {
-        if (!varve_entry_sight_open(sight, dir, error))
-            return FALSE;
-        file = (VarveFile){sight->dirfd, sight->old ? entry->old_name : entry->name};
-    }
-    if (!varve_changes_look(file, found, error))
+    const char *name = sight->old ? entry->old_name : entry->name;
+    if (dir == NULL ? !varve_changes_look((VarveFile){sight->root, NULL}, found, error)
+                    : !varve_entry_sight_look_in(sight, dir, name, found, error))
         return FALSE;
     if (found->exists)
         return TRUE;

@@ -96,6 +96,20 @@ compare(Telling *telling, const VarveFound *before, const VarveFound *after, gui
                                  what, error);
 }
 
+static gboolean
+compare_kept(Telling *telling, const VarveEntry *entry, const VarveFound *before,
+             const VarveFound *after, guint *what, GError **error)
+{
+    if ((entry->flags & VARVE_ENTRY_TOUCHED) != VARVE_ENTRY_ATTRIBUTES)
+        return compare(telling, before, after, what, error);
+    if (!varve_changes_compare_attributes(before->file, &before->st, after->file, &after->st,
+                                          &telling->how, what, error))
+        return FALSE;
+    if (S_ISREG(after->st.st_mode) && before->st.st_size != after->st.st_size)
+        *what |= VARVE_CHANGE_CONTENT;
+    return TRUE;
+}
+
 /* An entry that both trees have. */
 static gboolean
 tell_kept(Telling *telling, const VarveEntry *entry, GError **error)
@@ -108,7 +122,7 @@ tell_kept(Telling *telling, const VarveEntry *entry, GError **error)
         return TRUE;
     if (!varve_entry_sight_look(&telling->before, entry, &before, error) ||
         !varve_entry_sight_look(&telling->after, entry, &after, error) ||
-        !compare(telling, &before, &after, &what, error))
+        !compare_kept(telling, entry, &before, &after, &what, error))
         return FALSE;
     if (moved)
         return add_change(telling, VARVE_CHANGE_RENAMED, what, entry, &after, error);
@@ -165,9 +179,8 @@ tell(Telling *telling, VarveEntry *entry, GError **error)
 
 gboolean
 varve_entries_tell(VarveEntries *entries, int before, int after, const VarveCompare *how,
-                   VarveChangeSink *sink, GError **error)
+                   VarveChangeList *list, GError **error)
 {
-    g_autoptr(VarveChangeList) list = varve_change_list_new();
     Telling telling = {.entries = entries,
                        .before = varve_entry_sight_new(before, TRUE),
                        .after = varve_entry_sight_new(after, FALSE),
@@ -176,5 +189,5 @@ varve_entries_tell(VarveEntries *entries, int before, int after, const VarveComp
     gboolean ok = for_each(&telling, match, error) && for_each(&telling, tell, error);
     varve_entry_sight_clear(&telling.before);
     varve_entry_sight_clear(&telling.after);
-    return ok && varve_change_list_tell(list, sink, error);
+    return ok;
 }

@@ -112,7 +112,20 @@ attach(VarveEntries *entries, VarveEntry *entry, VarveEntry *dir, const char *te
 {
     entry->parent = dir;
     entry->name = text;
+    dir->children++;
+    dir->grown += (gint64)strlen(text);
     g_hash_table_add(entries->now, entry);
+}
+
+static VarveEntry *
+add_old(VarveEntries *entries, VarveEntry *dir, const char *name)
+{
+    VarveEntry *entry = new_entry(entries);
+    entry->old_parent = dir;
+    entry->old_name = g_string_chunk_insert(entries->texts, name);
+    dir->grown -= (gint64)strlen(name);
+    g_hash_table_add(entries->old, entry);
+    return entry;
 }
 
 VarveEntry *
@@ -121,11 +134,18 @@ varve_entries_old(VarveEntries *entries, VarveEntry *dir, const char *name)
     VarveEntry *entry = varve_entries_find_old(entries, dir, name);
     if (entry != NULL)
         return entry;
-    entry = new_entry(entries);
-    entry->old_parent = dir;
-    entry->old_name = g_string_chunk_insert(entries->texts, name);
-    g_hash_table_add(entries->old, entry);
+    entry = add_old(entries, dir, name);
     attach(entries, entry, dir, entry->old_name);
+    return entry;
+}
+
+VarveEntry *
+varve_entries_gone(VarveEntries *entries, VarveEntry *dir, const char *name)
+{
+    VarveEntry *entry = varve_entries_find_old(entries, dir, name);
+    if (entry == NULL)
+        return add_old(entries, dir, name);
+    varve_entries_leave(entries, entry);
     return entry;
 }
 
@@ -143,6 +163,8 @@ varve_entries_leave(VarveEntries *entries, VarveEntry *entry)
     if (entry->name == NULL)
         return;
     g_hash_table_remove(entries->now, entry);
+    entry->parent->children--;
+    entry->parent->grown -= (gint64)strlen(entry->name);
     entry->parent = NULL;
     entry->name = NULL;
 }

@@ -16,12 +16,18 @@
 #include "driver/changes.h"
 
 typedef enum {
-    VARVE_ENTRY_TOUCHED = 1 << 0, /* what it is a name of may have changed, so compare it */
-    VARVE_ENTRY_FILE = 1 << 1,    /* known to be no directory */
-    VARVE_ENTRY_MATCHED = 1 << 2, /* inside varve_entries_tell(): match was looked for */
+    /* What it is a name of may have changed, so compare it: but for the bytes of a file that kept
+     * its size, or those as well. */
+    VARVE_ENTRY_ATTRIBUTES = 1 << 0,
+    VARVE_ENTRY_TOUCHED = 1 << 1 | VARVE_ENTRY_ATTRIBUTES,
+
+    VARVE_ENTRY_FILE = 1 << 2,    /* known to be no directory */
+    VARVE_ENTRY_MATCHED = 1 << 3, /* inside varve_entries_tell(): match was looked for */
+    VARVE_ENTRY_DRIVER = 1 << 8,  /* this one and higher ones are the driver's */
 } VarveEntryFlags;
 
-/* A name in a directory. What is beneath a directory moves with it. */
+/* A name in a directory. What is beneath a directory moves with it: to take one out, or to give it
+ * another place, is to take all that is in it along. */
 typedef struct VarveEntry VarveEntry;
 struct VarveEntry {
     VarveEntry *parent; /* where it is now; NULL: it is the root, or gone */
@@ -29,6 +35,8 @@ struct VarveEntry {
     VarveEntry *old_parent;
     const char *old_name; /* NULL: it was not there */
     guint flags;
+    guint children; /* how many entries are in it now, of those that were spoken of */
+    gint64 grown;   /* how much longer their names are, together, than of those that were in it */
     VarveEntry *match; /* what went from where this came, or the other way round */
 };
 
@@ -52,6 +60,9 @@ VARVE_SHARED VarveEntry *varve_entries_find_old(const VarveEntries *entries, con
 VARVE_SHARED VarveEntry *varve_entries_old(VarveEntries *entries, VarveEntry *dir,
                                            const char *name);
 
+/* What a directory had under a name, and has no more. */
+VarveEntry *varve_entries_gone(VarveEntries *entries, VarveEntry *dir, const char *name);
+
 /* An entry that came. */
 VARVE_SHARED VarveEntry *varve_entries_add(VarveEntries *entries, VarveEntry *dir,
                                            const char *name);
@@ -66,10 +77,11 @@ VARVE_SHARED void varve_entries_place(VarveEntries *entries, VarveEntry *entry, 
 VARVE_SHARED char *varve_entry_path(const VarveEntry *entry);
 VARVE_SHARED char *varve_entry_old_path(const VarveEntry *entry);
 
-/* Tells the changes, in their order. before, after: the root directories of the two trees, which do
- * not change meanwhile. VARVE_ERROR_CORRUPT when an entry is not where it was said to be. */
+/* Adds the changes to the list, in any order. before, after: the root directories of the two trees,
+ * which do not change meanwhile. VARVE_ERROR_CORRUPT when an entry is not where it was said to be.
+ */
 VARVE_SHARED gboolean varve_entries_tell(VarveEntries *entries, int before, int after,
-                                         const VarveCompare *how, VarveChangeSink *sink,
+                                         const VarveCompare *how, VarveChangeList *list,
                                          GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveEntries, varve_entries_free)
@@ -92,6 +104,10 @@ VARVE_SHARED void varve_entry_sight_clear(VarveEntrySight *sight);
  * until the sight looks at something else. */
 VARVE_SHARED gboolean varve_entry_sight_look(VarveEntrySight *sight, const VarveEntry *entry,
                                              VarveFound *found, GError **error);
+
+/* Looks for a name in a directory, which the tree must have; the name need not be there. */
+gboolean varve_entry_sight_look_in(VarveEntrySight *sight, const VarveEntry *dir, const char *name,
+                                   VarveFound *found, GError **error);
 
 /* Opens a directory (O_PATH), which the tree must have. */
 VARVE_SHARED gboolean varve_entry_sight_open(VarveEntrySight *sight, const VarveEntry *dir,

@@ -50,32 +50,32 @@ set_checksums(Source *source)
 
 /* A name is found where it says that it is, and was. */
 static void
-check_name(VarveNamespace *space, VarveName *name)
+check_name(VarveEntries *names, VarveEntry *name)
 {
-    if (varve_name_is_there(name)) {
-        g_autofree char *path = varve_name_path(name);
+    if (name->name != NULL) {
+        g_autofree char *path = varve_entry_path(name);
         g_assert(name->parent == NULL ||
-                 varve_namespace_find(space, name->parent, name->name) == name);
+                 varve_entries_find(names, name->parent, name->name) == name);
         g_assert(strlen(path) >= strlen(name->name));
     } else {
         g_assert(name->children == 0);
     }
-    if (varve_name_was_there(name)) {
-        g_autofree char *path = varve_name_old_path(name);
+    if (name->old_name != NULL) {
+        g_autofree char *path = varve_entry_old_path(name);
         g_assert(name->old_parent == NULL ||
-                 varve_namespace_find_old(space, name->old_parent, name->old_name) == name);
+                 varve_entries_find_old(names, name->old_parent, name->old_name) == name);
         g_assert(strlen(path) >= strlen(name->old_name));
     }
 }
 
 static void
-follow(VarveSendStream *stream, VarveNamespace *space)
+follow(VarveSendStream *stream, VarveEntries *names)
 {
     g_autoptr(GError) error = NULL;
     VarveSendCommand command;
     do {
         if (!varve_send_stream_next(stream, &command, &error) ||
-            !varve_namespace_apply(space, &command, &error)) {
+            !varve_namespace_apply(names, &command, &error)) {
             g_assert(error != NULL);
             return;
         }
@@ -94,10 +94,10 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
     if (data[0] & 1)
         set_checksums(&source);
     g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);
-    g_autoptr(VarveNamespace) space = varve_namespace_new();
-    follow(stream, space);
-    const GPtrArray *names = varve_namespace_names(space);
-    for (guint i = 0; i < MIN(names->len, CHECKED); i++)
-        check_name(space, names->pdata[i]);
+    g_autoptr(VarveEntries) names = varve_entries_new();
+    follow(stream, names);
+    const GPtrArray *all = varve_entries_all(names);
+    for (guint i = 0; i < MIN(all->len, CHECKED); i++)
+        check_name(names, all->pdata[i]);
     return 0;
 }

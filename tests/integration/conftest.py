@@ -6,6 +6,8 @@
     ext4, btrfs, xfs
               a Path: a freshly made file system of 1 GiB, loop-mounted, over memory.
               make_fs(kind, size, *mkfs_options) makes other ones
+    make_zpool(size)
+              the name of a new zpool in a sparse file; skips where there is no zfs
     tempdir   a Path: an empty directory (on the file system of $TMPDIR)
 
 Everything a test starts, mounts or makes below its tempdir is gone after it. A daemon that did not
@@ -33,7 +35,7 @@ BUILD = Path(os.environ.get("VARVE_BUILD", Path(__file__).parents[2] / "build"))
 VARVE = BUILD / "src/cli/varve"
 VARVED = BUILD / "src/daemon/varved"
 SANITIZER = re.compile(r"(Address|Leak|Thread)Sanitizer|runtime error:")
-TIMEOUT = 60  # seconds; sanitizers are slow
+TIMEOUT = 60 * int(os.environ.get("VARVE_TIMEOUT_FACTOR", "1"))  # seconds; sanitizers are slow
 
 
 def pytest_configure(config):
@@ -112,6 +114,39 @@ def btrfs(make_fs):
 @pytest.fixture
 def xfs(make_fs):
     return make_fs("xfs")
+
+
+@pytest.fixture
+def make_zpool(make_fs):
+    """make_zpool(size="1G", place="/dev/shm") makes a zpool in a file and returns its name. It is
+    gone before file systems are unmounted."""
+    made = {}
+
+    def make(size="1G", place="/dev/shm"):
+        if not os.path.exists("/dev/zfs"):
+            pytest.skip("needs the kernel's zfs module: there is no /dev/zfs")
+        if not (BUILD / "src/libvarve-zfs.so").exists():
+            pytest.skip("the zfs driver was not built: libzfs_core was not there")
+        file = tempfile.mktemp(prefix="varve-zpool-", dir=place)
+        name = os.path.basename(file)
+        subprocess.run(["truncate", "-s", size, file], check=True)
+        made[name] = file
+        command = ["zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", name, file]
+        subprocess.run(command, check=True, timeout=TIMEOUT)
+        return name
+
+    yield make
+    for name, file in made.items():
+        unmount_of(name)
+        subprocess.run(["zpool", "destroy", "-f", name], check=True, timeout=TIMEOUT)
+        os.unlink(file)
+
+
+def unmount_of(zpool):
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        source, point = line.split()[:2]
+        if source.split("/")[0] == zpool:
+            subprocess.run(["umount", point], check=True, timeout=TIMEOUT)
 
 
 # --- the command ----------------------------------------------------------------------------------

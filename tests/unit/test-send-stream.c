@@ -384,23 +384,23 @@ test_version_2(void)
 /* --- names ------------------------------------------------------------------------------------ */
 
 static void
-apply(VarveNamespace *space, VarveSendKind kind, const char *path, const char *other)
+apply(VarveEntries *names, VarveSendKind kind, const char *path, const char *other)
 {
     g_autoptr(GError) error = NULL;
     const VarveSendCommand command = {
         .kind = kind, .path = path, .path_to = other, .path_link = other};
-    varve_namespace_apply(space, &command, &error);
+    varve_namespace_apply(names, &command, &error);
     g_assert_no_error(error);
 }
 
 static void
-assert_wrong(VarveNamespace *space, VarveSendKind kind, const char *path, const char *other,
+assert_wrong(VarveEntries *names, VarveSendKind kind, const char *path, const char *other,
              const char *part)
 {
     g_autoptr(GError) error = NULL;
     const VarveSendCommand command = {
         .kind = kind, .path = path, .path_to = other, .path_link = other};
-    g_assert_false(varve_namespace_apply(space, &command, &error));
+    g_assert_false(varve_namespace_apply(names, &command, &error));
     g_assert_error(error, VARVE_ERROR, VARVE_ERROR_CORRUPT);
     if (strstr(error->message, part) == NULL)
         g_test_message("%s", error->message);
@@ -409,13 +409,13 @@ assert_wrong(VarveNamespace *space, VarveSendKind kind, const char *path, const 
 
 /* old NULL: it was not there. */
 static void
-assert_name(VarveNamespace *space, const char *path, const char *old)
+assert_name(VarveEntries *names, const char *path, const char *old)
 {
     g_autoptr(GError) error = NULL;
-    VarveName *name = varve_namespace_resolve(space, path + 1, &error);
+    VarveEntry *name = varve_namespace_resolve(names, path + 1, &error);
     g_assert_no_error(error);
-    g_autofree char *now = varve_name_path(name);
-    g_autofree char *was = varve_name_was_there(name) ? varve_name_old_path(name) : NULL;
+    g_autofree char *now = varve_entry_path(name);
+    g_autofree char *was = name->old_name != NULL ? varve_entry_old_path(name) : NULL;
     g_assert_cmpstr(now, ==, path);
     g_assert_cmpstr(was, ==, old);
 }
@@ -423,57 +423,57 @@ assert_name(VarveNamespace *space, const char *path, const char *old)
 static void
 test_names(void)
 {
-    g_autoptr(VarveNamespace) space = varve_namespace_new();
-    assert_name(space, "/", "/");
-    apply(space, VARVE_SEND_MKDIR, "o300-7-0", NULL);
-    apply(space, VARVE_SEND_RENAME, "o300-7-0", "new");
-    apply(space, VARVE_SEND_RENAME, "d/e", "new/e");
-    apply(space, VARVE_SEND_RENAME, "d", "new/e/d");
-    apply(space, VARVE_SEND_MKFILE, "new/e/d/made", NULL);
-    apply(space, VARVE_SEND_LINK, "new/f", "g/f");
-    apply(space, VARVE_SEND_UNLINK, "g/f", NULL);
-    apply(space, VARVE_SEND_UTIMES, "new/e/d/file", NULL);
-    assert_name(space, "/new", NULL);
-    assert_name(space, "/new/e", "/d/e");
-    assert_name(space, "/new/e/d", "/d");
-    assert_name(space, "/new/e/d/made", NULL);
-    assert_name(space, "/new/e/d/file", "/d/file");
-    assert_name(space, "/new/e/other", "/d/e/other");
-    assert_name(space, "/new/f", NULL);
+    g_autoptr(VarveEntries) names = varve_entries_new();
+    assert_name(names, "/", "/");
+    apply(names, VARVE_SEND_MKDIR, "o300-7-0", NULL);
+    apply(names, VARVE_SEND_RENAME, "o300-7-0", "new");
+    apply(names, VARVE_SEND_RENAME, "d/e", "new/e");
+    apply(names, VARVE_SEND_RENAME, "d", "new/e/d");
+    apply(names, VARVE_SEND_MKFILE, "new/e/d/made", NULL);
+    apply(names, VARVE_SEND_LINK, "new/f", "g/f");
+    apply(names, VARVE_SEND_UNLINK, "g/f", NULL);
+    apply(names, VARVE_SEND_UTIMES, "new/e/d/file", NULL);
+    assert_name(names, "/new", NULL);
+    assert_name(names, "/new/e", "/d/e");
+    assert_name(names, "/new/e/d", "/d");
+    assert_name(names, "/new/e/d/made", NULL);
+    assert_name(names, "/new/e/d/file", "/d/file");
+    assert_name(names, "/new/e/other", "/d/e/other");
+    assert_name(names, "/new/f", NULL);
 }
 
 static void
 test_wrong_names(void)
 {
-    g_autoptr(VarveNamespace) space = varve_namespace_new();
+    g_autoptr(VarveEntries) names = varve_entries_new();
     g_autofree char *name = g_strnfill(256, 'n'), *path = g_strnfill(4096, '/');
     for (guint i = 0; i < 4096; i += 2)
         path[i] = 'p';
-    apply(space, VARVE_SEND_MKFILE, "file", NULL);
-    apply(space, VARVE_SEND_MKDIR, "dir", NULL);
-    apply(space, VARVE_SEND_MKFILE, "dir/in", NULL);
-    apply(space, VARVE_SEND_RENAME, "a", "b");
+    apply(names, VARVE_SEND_MKFILE, "file", NULL);
+    apply(names, VARVE_SEND_MKDIR, "dir", NULL);
+    apply(names, VARVE_SEND_MKFILE, "dir/in", NULL);
+    apply(names, VARVE_SEND_RENAME, "a", "b");
 
     static const char *const malformed[] = {"/a", "a//b", "a/", ".", "..", "a/../b", "a/.", "/"};
     for (gsize i = 0; i < G_N_ELEMENTS(malformed); i++)
-        assert_wrong(space, VARVE_SEND_CHMOD, malformed[i], NULL, "malformed");
-    assert_wrong(space, VARVE_SEND_CHMOD, name, NULL, "malformed");
-    assert_wrong(space, VARVE_SEND_CHMOD, path, NULL, "too long");
-    assert_wrong(space, VARVE_SEND_CHMOD, "a", NULL, "not there");
-    assert_wrong(space, VARVE_SEND_CHMOD, "a/b", NULL, "not there");
-    assert_wrong(space, VARVE_SEND_CHMOD, "file/x", NULL, "not there");
-    assert_wrong(space, VARVE_SEND_CHMOD, "dir/other", NULL, "not there");
-    assert_wrong(space, VARVE_SEND_MKDIR, "file", NULL, "there already");
-    assert_wrong(space, VARVE_SEND_MKDIR, "file/x", NULL, "not there");
-    assert_wrong(space, VARVE_SEND_MKDIR, "", NULL, "malformed");
-    assert_wrong(space, VARVE_SEND_RMDIR, "dir", NULL, "not empty");
-    assert_wrong(space, VARVE_SEND_RMDIR, "", NULL, "not empty");
-    assert_wrong(space, VARVE_SEND_RENAME, "", "x", "into itself");
-    assert_wrong(space, VARVE_SEND_RENAME, "dir", "dir/x", "into itself");
-    assert_wrong(space, VARVE_SEND_RENAME, "x", "x/y/z", "into itself");
-    assert_wrong(space, VARVE_SEND_RENAME, "file", "dir", "not empty");
-    assert_wrong(space, VARVE_SEND_LINK, "x", "dir", "directory another name");
-    assert_wrong(space, VARVE_SEND_LINK, "new", "", "directory another name");
+        assert_wrong(names, VARVE_SEND_CHMOD, malformed[i], NULL, "malformed");
+    assert_wrong(names, VARVE_SEND_CHMOD, name, NULL, "malformed");
+    assert_wrong(names, VARVE_SEND_CHMOD, path, NULL, "too long");
+    assert_wrong(names, VARVE_SEND_CHMOD, "a", NULL, "not there");
+    assert_wrong(names, VARVE_SEND_CHMOD, "a/b", NULL, "not there");
+    assert_wrong(names, VARVE_SEND_CHMOD, "file/x", NULL, "not there");
+    assert_wrong(names, VARVE_SEND_CHMOD, "dir/other", NULL, "not there");
+    assert_wrong(names, VARVE_SEND_MKDIR, "file", NULL, "there already");
+    assert_wrong(names, VARVE_SEND_MKDIR, "file/x", NULL, "not there");
+    assert_wrong(names, VARVE_SEND_MKDIR, "", NULL, "malformed");
+    assert_wrong(names, VARVE_SEND_RMDIR, "dir", NULL, "not empty");
+    assert_wrong(names, VARVE_SEND_RMDIR, "", NULL, "not empty");
+    assert_wrong(names, VARVE_SEND_RENAME, "", "x", "into itself");
+    assert_wrong(names, VARVE_SEND_RENAME, "dir", "dir/x", "into itself");
+    assert_wrong(names, VARVE_SEND_RENAME, "x", "x/y/z", "into itself");
+    assert_wrong(names, VARVE_SEND_RENAME, "file", "dir", "not empty");
+    assert_wrong(names, VARVE_SEND_LINK, "x", "dir", "directory another name");
+    assert_wrong(names, VARVE_SEND_LINK, "new", "", "directory another name");
 }
 
 int

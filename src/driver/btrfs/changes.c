@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "driver/btrfs/changes.h"
 #include "driver/btrfs/difference.h"
+#include "driver/btrfs/namespace.h"
 #include "driver/btrfs/send.h"
 #include "driver/btrfs/subvolume.h"
 #include <varve/log.h>
@@ -13,13 +14,13 @@
  */
 
 static gboolean
-follow(VarveNamespace *space, VarveSend *send, GError **error)
+follow(VarveEntries *names, VarveSend *send, GError **error)
 {
     g_autoptr(VarveSendStream) stream = varve_send_stream_new(varve_send_read, send);
     VarveSendCommand command;
     do {
         if (!varve_send_stream_next(stream, &command, error) ||
-            !varve_namespace_apply(space, &command, error))
+            !varve_namespace_apply(names, &command, error))
             return FALSE;
     } while (command.kind != VARVE_SEND_END);
     return TRUE;
@@ -27,7 +28,7 @@ follow(VarveNamespace *space, VarveSend *send, GError **error)
 
 /* What the kernel failed with explains why the stream is broken off. */
 static gboolean
-follow_send(VarveNamespace *space, int before, int after, const gint *cancelled, GError **error)
+follow_send(VarveEntries *names, int before, int after, const gint *cancelled, GError **error)
 {
     g_autoptr(GError) broken = NULL;
     guint64 id;
@@ -36,7 +37,7 @@ follow_send(VarveNamespace *space, int before, int after, const gint *cancelled,
     VarveSend *send = varve_send_begin(after, id, cancelled, error);
     if (send == NULL)
         return FALSE;
-    gboolean ok = follow(space, send, &broken);
+    gboolean ok = follow(names, send, &broken);
     int failed = varve_send_end(send);
     if (ok)
         return TRUE;
@@ -49,9 +50,9 @@ follow_send(VarveNamespace *space, int before, int after, const gint *cancelled,
 static gboolean
 find_changes(int before, int after, const gint *cancelled, VarveChangeList *list, GError **error)
 {
-    g_autoptr(VarveNamespace) space = varve_namespace_new();
-    return follow_send(space, before, after, cancelled, error) &&
-           varve_btrfs_difference(space, before, after, cancelled, list, error);
+    g_autoptr(VarveEntries) names = varve_entries_new();
+    return follow_send(names, before, after, cancelled, error) &&
+           varve_btrfs_difference(names, before, after, cancelled, list, error);
 }
 
 /* Paths longer than 4096 bytes are beyond the kernel's send, and streams from before some of its

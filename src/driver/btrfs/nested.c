@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
+#include "driver/btrfs/search.h"
 #include "driver/btrfs/subvolume.h"
 #include <limits.h>
 #include <linux/btrfs.h>
@@ -22,8 +23,35 @@ typedef struct {
     char name[NAME_MAX + 1];
 } Child;
 
+static gboolean
+read_generation(const struct btrfs_ioctl_search_header *header, const guint8 *item, gpointer data,
+                GError **error)
+{
+    struct btrfs_inode_item inode;
+    memcpy(&inode, item, MIN(header->len, sizeof inode.generation));
+    *(guint32 *)data = (guint32)GUINT64_FROM_LE(inode.generation);
+    return TRUE;
+}
+
+static gboolean
+find_generation(int fd, guint64 tree, guint64 inode, guint32 *generation, GError **error)
+{
+    const struct btrfs_ioctl_search_key key = {
+        .tree_id = tree,
+        .min_objectid = inode,
+        .max_objectid = inode,
+        .min_type = BTRFS_INODE_ITEM_KEY,
+        .max_type = BTRFS_INODE_ITEM_KEY,
+        .max_offset = G_MAXUINT64,
+        .max_transid = G_MAXUINT64,
+    };
+    *generation = 0;
+    return varve_btrfs_search(fd, &key, read_generation, generation, error);
+}
+
 /* Opens an inode, a directory, of any subvolume. The handle is what name_to_handle_at(2) yields for
- * btrfs, as NFS clients keep it: inode, tree, and the inode's generation, where 0 is any. */
+ * btrfs, as NFS clients keep it: inode, tree, and the inode's generation (where 0 would be any, but
+ * not in Linux 6.1). */
 static int
 open_inode(int fd, guint64 tree, guint64 inode, GError **error)
 {
@@ -32,9 +60,12 @@ open_inode(int fd, guint64 tree, guint64 inode, GError **error)
         struct file_handle header;
         char space[sizeof(struct file_handle) + HANDLE_BYTES];
     } handle = {.header = {.handle_bytes = HANDLE_BYTES, .handle_type = HANDLE_TYPE}};
-    memset(handle.header.f_handle, 0, HANDLE_BYTES);
+    guint32 generation;
+    if (!find_generation(fd, tree, inode, &generation, error))
+        return -1;
     memcpy(handle.header.f_handle, &inode, sizeof inode);
     memcpy(handle.header.f_handle + sizeof inode, &tree, sizeof tree);
+    memcpy(handle.header.f_handle + sizeof inode + sizeof tree, &generation, sizeof generation);
 
     int result = open_by_handle_at(fd, &handle.header, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (result < 0)
