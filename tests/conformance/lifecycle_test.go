@@ -126,7 +126,7 @@ func checkMount(t *testing.T, driver string, layered, readOnly bool, mounts []mo
 	if len(mounts) != 1 {
 		t.Fatalf("%d mounts, want one: %v", len(mounts), mounts)
 	}
-	kind := map[string]string{"overlay": "bind", "native": "bind", "btrfs": "btrfs"}[driver]
+	kind := map[string]string{"overlay": "bind", "native": "bind", "btrfs": "btrfs", "zfs": "zfs"}[driver]
 	if driver == "overlay" && layered {
 		kind = "overlay"
 	}

@@ -49,6 +49,15 @@ type pool struct {
 	settings string // further lines
 }
 
+func (p pool) setting(name string) string {
+	for _, line := range strings.Split(p.settings, "\n") {
+		if strings.HasPrefix(line, name+" = ") {
+			return strings.TrimPrefix(line, name+" = ")
+		}
+	}
+	return ""
+}
+
 // server is a running snapshot service with all that it has in one directory.
 type server struct {
 	dir   string
@@ -260,8 +269,9 @@ func removeAll(ctx context.Context, sn snapshots.Snapshotter) error {
 	return err
 }
 
-// files lists what there is below the root, but the peer's database, which it makes when it likes,
-// and on btrfs folders: snapshots are subvolumes there, whose roots have this inode number.
+// files lists what there is below the root and, on zfs, in the pool's dataset; but not the peer's
+// database, which it makes when it likes, and on btrfs not folders: snapshots are subvolumes there,
+// whose roots have this inode number.
 func (s *server) files() (map[string]bool, error) {
 	const subvolumeRoot = 256
 	btrfs := s.pools[0].driver == "btrfs"
@@ -276,6 +286,13 @@ func (s *server) files() (map[string]bool, error) {
 		}
 		return nil
 	})
+	if dataset := s.pools[0].setting("dataset"); dataset != "" && err == nil {
+		var out []byte
+		out, err = exec.Command("zfs", "list", "-H", "-r", "-t", "all", "-o", "name", dataset).Output()
+		for _, name := range strings.Fields(string(out)) {
+			found[name] = true
+		}
+	}
 	return found, err
 }
 

@@ -9,7 +9,9 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/containerd/containerd/mount"
@@ -31,19 +33,41 @@ var variants = []variant{
 	{"overlay-relaxed", "Overlay", "overlay", "durability = relaxed"},
 	{"native", "Naive", "native", ""},
 	{"btrfs", "Btrfs", "btrfs", ""},
+	{"zfs", "ZFS", "zfs", ""},
+}
+
+// available skips a test of a driver that this host has no file system for.
+func (v variant) available(t *testing.T) {
+	t.Helper()
+	if v.driver != "zfs" {
+		return
+	}
+	if peerPath != "" {
+		t.Skip("Debian's containerd has no snapshotter for zfs")
+	}
+	if _, err := os.Stat("/dev/zfs"); err != nil {
+		t.Skip("the kernel has no zfs: ", err)
+	}
 }
 
 // launch starts a server with a pool of the variant named "main" in an empty directory, and returns
 // it with what checks and undoes all of it.
 func (v variant) launch(ctx context.Context, dir string) (*server, func() error, error) {
 	undo := func() error { return nil }
-	if v.driver == "btrfs" {
-		var err error
-		if undo, err = mountBtrfs(dir); err != nil {
-			return nil, nil, err
-		}
+	settings := v.settings
+	var err error
+	switch v.driver {
+	case "btrfs":
+		undo, err = mountBtrfs(dir)
+	case "zfs":
+		var zpool string
+		zpool, undo, err = makeZpool(dir)
+		settings += "dataset = " + zpool + "/varve\n"
 	}
-	s, err := launch(ctx, dir, "", pool{"main", v.driver, v.settings})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := launch(ctx, dir, "", pool{"main", v.driver, settings})
 	if err != nil {
 		_ = undo()
 		return nil, nil, err
@@ -80,6 +104,33 @@ func mountBtrfs(dir string) (func() error, error) {
 	}, nil
 }
 
+var zpools int
+
+// makeZpool makes a zpool in a file, and returns its name, by which the script run finds it should
+// this die.
+func makeZpool(dir string) (string, func() error, error) {
+	zpools++
+	name := fmt.Sprint(filepath.Base(os.TempDir()), "-", zpools)
+	file := filepath.Join(dir, "zpool")
+	if err := os.WriteFile(file, nil, 0600); err != nil {
+		return "", nil, err
+	}
+	if err := os.Truncate(file, 1<<30); err != nil {
+		return "", nil, err
+	}
+	out, err := exec.Command("zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", name, file).CombinedOutput()
+	if err != nil {
+		return "", nil, fmt.Errorf("making a zpool in %s: %w\n%s", file, err, out)
+	}
+	return name, func() error {
+		out, err := exec.Command("zpool", "destroy", name).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("destroying the zpool: %w\n%s", err, out)
+		}
+		return os.Remove(file)
+	}, nil
+}
+
 func TestSuite(t *testing.T) {
 	testutil.RequiresRoot(t)
 	for _, v := range variants {
@@ -88,6 +139,7 @@ func TestSuite(t *testing.T) {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {
+			v.available(t)
 			testsuite.SnapshotterSuite(t, v.suite, func(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 				s, finish, err := v.launch(ctx, root)
 				if err != nil {
@@ -108,6 +160,7 @@ func eachDriver(t *testing.T, test func(t *testing.T, s *server, sn snapshots.Sn
 		}
 		v := v
 		t.Run(v.name, func(t *testing.T) {
+			v.available(t)
 			withServer(t, v, test)
 		})
 	}
