@@ -138,8 +138,12 @@ def make_zpool(make_fs):
     yield make
     for name, file in made.items():
         unmount_of(name)
-        subprocess.run(["zpool", "destroy", "-f", name], check=True, timeout=TIMEOUT)
+        wait_until(lambda: destroyed(name), f"the zpool {name} to be free of users")
         os.unlink(file)
+
+
+def destroyed(zpool):
+    return subprocess.run(["zpool", "destroy", "-f", zpool], timeout=TIMEOUT).returncode == 0
 
 
 def unmount_of(zpool):
