@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
+#undef varve_error_set
+#undef varve_error_set_errno
 #include <varve/log.h>
 
 G_DEFINE_QUARK(varve - error - quark, varve_error)
