@@ -19,4 +19,8 @@ VARVE_SHARED int varve_fd_open_dir(int dirfd, const char *path, GError **error);
 /* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
 int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
 
+/* Files that are made in this directory, or this file, if it is still empty, are written in place,
+ * where the file system would not do that by itself (btrfs). Does nothing where it cannot. */
+void varve_fd_set_nocow(int fd);
+
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/inflight.h"
 #include "base/fd.h"
-#include "store/internal.h"
+#include "store/shared-file.h"
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -40,10 +39,11 @@ typedef struct {
 
 typedef struct {
     _Alignas(4096) Head head;
-    _Alignas(4096) Place places[N_PLACES];
+    Place places[N_PLACES];
 } File;
 
 struct VarveInflight {
+    VarveSharedFile shared;
     int fd;      /* holds the lock of our place */
     int probefd; /* asks for others' */
     GMutex probe_lock;
@@ -127,33 +127,17 @@ take_place(VarveInflight *inflight, GError **error)
                            N_PLACES);
 }
 
-/* Room for all of the file is allocated now: a write to a mapped hole on a full disk would kill the
- * process. */
-static gboolean
-allocate(int fd, GError **error)
-{
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return varve_error_set_errno(error, errno, "looking at it");
-    if (st.st_size >= (off_t)sizeof(File))
-        return TRUE;
-    varve_store_set_nocow(fd);
-    int rc = posix_fallocate(fd, 0, sizeof(File));
-    return rc == 0 || varve_error_set_errno(error, rc, "allocating it");
-}
-
 static gboolean
 open_file(VarveInflight *inflight, int dirfd, const char *name, guint64 min_id, GError **error)
 {
-    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
-    inflight->fd = openat(dirfd, name, flags, 0600);
-    inflight->probefd = openat(dirfd, name, flags, 0600);
+    if (!varve_shared_file_open(&inflight->shared, dirfd, name, sizeof(File), error))
+        return FALSE;
+    inflight->fd = openat(dirfd, name, O_RDWR | O_CLOEXEC);
+    inflight->probefd = openat(dirfd, name, O_RDWR | O_CLOEXEC);
     if (inflight->fd < 0 || inflight->probefd < 0)
         return varve_error_set_errno(error, errno, "opening it");
     if (!lock_byte(inflight->fd, F_WRLCK, HEAD_BYTE, TRUE))
         return varve_error_set_errno(error, errno, "locking it");
-    if (!allocate(inflight->fd, error))
-        return FALSE;
     void *map = mmap(NULL, sizeof(File), PROT_READ | PROT_WRITE, MAP_SHARED, inflight->fd, 0);
     if (map == MAP_FAILED)
         return varve_error_set_errno(error, errno, "mapping it");
@@ -169,6 +153,7 @@ varve_inflight_open(int dirfd, const char *name, guint64 min_id, GError **error)
 {
     g_autoptr(VarveInflight) inflight = g_new0(VarveInflight, 1);
     inflight->fd = inflight->probefd = -1;
+    inflight->shared = (VarveSharedFile)VARVE_SHARED_FILE_INIT;
     inflight->place = N_PLACES;
     g_mutex_init(&inflight->probe_lock);
     g_mutex_init(&inflight->keep_lock);
@@ -191,6 +176,7 @@ varve_inflight_close(VarveInflight *inflight)
     }
     varve_fd_clear(&inflight->fd);
     varve_fd_clear(&inflight->probefd);
+    varve_shared_file_close(&inflight->shared);
     g_mutex_clear(&inflight->probe_lock);
     g_mutex_clear(&inflight->keep_lock);
     g_free(inflight);

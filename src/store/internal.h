@@ -3,6 +3,7 @@
 #define VARVE_STORE_INTERNAL_H
 
 #include "base/batch.h"
+#include "store/shared-file.h"
 #include "store/store.h"
 #include <lmdb.h>
 
@@ -36,6 +37,7 @@ void varve_superblock_key(VarveKey *key);
 
 struct VarveStore {
     MDB_env *env;
+    VarveSharedFile locks;
     MDB_dbi tree;
     GRWLock map_lock; /* held for reading by every transaction, for writing to change the map */
     VarveBatch *writers;
@@ -76,10 +78,5 @@ gboolean varve_store_scan(VarveStoreTxn *txn, const VarveKey *from, const VarveK
 
 /* A cursor over all records, to be closed with mdb_cursor_close. */
 gboolean varve_store_open_cursor(VarveStoreTxn *txn, MDB_cursor **cursor, GError **error);
-
-/* Files that are made in this directory, or this file, if it is still empty, are written in place,
- * where the file system would not do that by itself (btrfs). On a full one that is the only way in
- * which they can be written, and mapped ones must be: else the process is killed. */
-void varve_store_set_nocow(int fd);
 
 #endif

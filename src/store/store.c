@@ -4,28 +4,14 @@
 #include "base/fd.h"
 #include "store.pb-c.h"
 #include "store/internal.h"
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define INITIAL_MAP ((gsize)256 << 20)
 #define MAX_READERS 1024
 #define LOCKS_SIZE  (4096 + MAX_READERS * 64) /* a head, and a cache line for each reader */
-
-/* LMDB copies pages itself; doing it again, and summing each, makes a sync on btrfs twice as slow.
- */
-void
-varve_store_set_nocow(int fd)
-{
-    int flags;
-    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
-        flags |= FS_NOCOW_FL;
-        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
-    }
-}
 
 static gboolean
 read_superblock(VarveStoreTxn *txn, gpointer data, GError **error)
@@ -110,28 +96,14 @@ initial_map(void)
     return text != NULL ? (gsize)strtoull(text, NULL, 10) : INITIAL_MAP;
 }
 
-/* LMDB makes its file of locks and readers sparse, and maps it: to write to a hole of it on a full
- * disk would kill the process. So all of it is allocated before LMDB sees it; not later, since to
- * close a file takes this process's locks on it away. */
 static gboolean
-allocate_locks(const char *path, GError **error)
+open_env(VarveStore *store, int dirfd, const char *path, GError **error)
 {
-    g_autofree char *name = g_build_filename(path, "lock.mdb", NULL);
-    struct stat st;
-    if (stat(name, &st) == 0 && st.st_blocks * 512 >= LOCKS_SIZE)
-        return TRUE;
-    varve_autofd fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return varve_error_set_errno(error, errno, "opening the store's locks");
-    int rc = posix_fallocate(fd, 0, LOCKS_SIZE);
-    return rc == 0 || varve_error_set_errno(error, rc, "allocating the store's locks");
-}
-
-static gboolean
-open_env(VarveStore *store, const char *path, GError **error)
-{
-    if (!allocate_locks(path, error))
+    /* Before LMDB sees it, which would make it sparse. */
+    if (!varve_shared_file_open(&store->locks, dirfd, "lock.mdb", LOCKS_SIZE, error)) {
+        g_prefix_error(error, "the store's locks: ");
         return FALSE;
+    }
     int rc = mdb_env_create(&store->env);
     if (rc == 0)
         rc = mdb_env_set_maxreaders(store->env, MAX_READERS);
@@ -156,9 +128,11 @@ open_store(VarveStore *store, const char *path, gboolean must_exist, GError **er
     varve_autofd dirfd = varve_fd_make_dir(AT_FDCWD, path, 0700, error);
     if (dirfd < 0)
         return FALSE;
+    /* LMDB copies pages itself; doing it again, and summing each, makes a sync on btrfs twice as
+     * slow. */
     if (fresh)
-        varve_store_set_nocow(dirfd);
-    if (!open_env(store, path, error) || !open_tree(store, error) ||
+        varve_fd_set_nocow(dirfd);
+    if (!open_env(store, dirfd, path, error) || !open_tree(store, error) ||
         !varve_store_read(store, read_superblock, store, error))
         return FALSE;
     if (store->schema > STORE_SCHEMA)
@@ -175,6 +149,7 @@ VarveStore *
 varve_store_open(const char *path, gboolean must_exist, GError **error)
 {
     g_autoptr(VarveStore) store = g_new0(VarveStore, 1);
+    store->locks = (VarveSharedFile)VARVE_SHARED_FILE_INIT;
     g_rw_lock_init(&store->map_lock);
     store->writers = varve_batch_new(varve_store_run_writes, store);
     if (!open_store(store, path, must_exist, error)) {
@@ -192,6 +167,7 @@ varve_store_close(VarveStore *store)
     varve_batch_free(store->writers);
     if (store->env != NULL)
         mdb_env_close(store->env);
+    varve_shared_file_close(&store->locks);
     g_rw_lock_clear(&store->map_lock);
     g_free(store);
 }

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/shared-file.h"
+#include "base/fd.h"
+#include <dirent.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/*
+ * Who uses the file holds a shared lock on its directory. Who gets the exclusive one is alone, and
+ * may put another file there; what is there while a shared one is held stays.
+ *
+ * A file in memory is named after the directory that it serves, since a copy of a disk has copies
+ * of its links, and has a random part, so that two processes that see different tmpfs never take
+ * different files for one.
+ */
+
+#define TRIES      100
+#define TRY_AGAIN  10000       /* microseconds */
+#define UNUSED_FOR (24 * 3600) /* seconds */
+
+static const char *const tmpfs[] = {"/run", "/dev/shm"};
+static const char subdir[] = "varve-shared";
+
+static gboolean
+is_on(int fd, long type)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == type;
+}
+
+/* --- in memory --- */
+
+/* The directory for files in memory, one that nobody else can write to, and its path. Returns -1
+ * when there is none. */
+static int
+open_memory(char *path, gsize size)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(tmpfs); i++) {
+        struct stat st;
+        varve_autofd top = open(tmpfs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (top < 0 || !is_on(top, TMPFS_MAGIC))
+            continue;
+        int fd = varve_fd_make_dir(top, subdir, 0700, NULL);
+        if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 0077) == 0) {
+            g_snprintf(path, size, "%s/%s", tmpfs[i], subdir);
+            return fd;
+        }
+        varve_fd_clear(&fd);
+    }
+    return -1;
+}
+
+/* Removes what nobody has used for long: its root may be gone, which cannot be told from here. To
+ * lose the file of one that is not costs a search of the disk when that is used again. */
+static void
+sweep(int memfd)
+{
+    int fd = openat(memfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        varve_fd_clear(&fd);
+        return;
+    }
+    gint64 now = g_get_real_time() / G_USEC_PER_SEC;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        struct stat st;
+        varve_autofd file = openat(memfd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (file >= 0 && fstat(file, &st) == 0 && S_ISREG(st.st_mode) &&
+            st.st_mtime + UNUSED_FOR < now && flock(file, LOCK_EX | LOCK_NB) == 0)
+            (void)unlinkat(memfd, entry->d_name, 0);
+    }
+    (void)closedir(dir);
+}
+
+/* How names of files in memory for that directory begin. */
+static char *
+name_prefix(const struct stat *dir)
+{
+    return g_strdup_printf("%llx-%llx-", (unsigned long long)dir->st_dev,
+                           (unsigned long long)dir->st_ino);
+}
+
+static gboolean
+allocate(int fd, gsize size, GError **error)
+{
+    int rc = posix_fallocate(fd, 0, (off_t)size);
+    return rc == 0 || varve_error_set_errno(error, rc, "allocating it");
+}
+
+/* Puts a file in memory and a link to it at name. FALSE without an error when there is no place
+ * for it there. */
+static gboolean
+make_in_memory(int dirfd, const char *name, gsize size, GError **error)
+{
+    char path[64];
+    struct stat dir;
+    varve_autofd memfd = open_memory(path, sizeof(path));
+    if (memfd < 0)
+        return FALSE;
+    sweep(memfd);
+    if (fstat(dirfd, &dir) < 0)
+        return varve_error_set_errno(error, errno, "looking at its directory");
+    g_autofree char *prefix = name_prefix(&dir);
+    g_autofree char *random = g_uuid_string_random();
+    g_autofree char *file = g_strconcat(prefix, random, NULL);
+    g_autofree char *target = g_build_filename(path, file, NULL);
+    varve_autofd fd = openat(memfd, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || !allocate(fd, size, NULL)) {
+        (void)unlinkat(memfd, file, 0);
+        return FALSE;
+    }
+    if (symlinkat(target, dirfd, name) == 0)
+        return TRUE;
+    varve_error_set_errno(error, errno, "making the link to %s", target);
+    (void)unlinkat(memfd, file, 0);
+    return FALSE;
+}
+
+/* --- in place; on btrfs only where there is no tmpfs --- */
+
+static gboolean
+make_in_place(int dirfd, const char *name, gsize size, GError **error)
+{
+    varve_autofd fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return varve_error_set_errno(error, errno, "making it");
+    varve_fd_set_nocow(fd);
+    return allocate(fd, size, error);
+}
+
+/* --- either --- */
+
+static gboolean
+has_size(int dirfd, const char *name, int flags, gsize size)
+{
+    struct stat st;
+    return fstatat(dirfd, name, &st, flags) == 0 && S_ISREG(st.st_mode) &&
+           (gsize)st.st_blocks * 512 >= size;
+}
+
+/* Whether what is there can be used: *memory is opened when it is in memory. */
+static gboolean
+can_use(int dirfd, const char *name, gsize size, int *memory)
+{
+    char target[256];
+    struct stat dir;
+    ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
+    if (n < 0)
+        return has_size(dirfd, name, AT_SYMLINK_NOFOLLOW, size);
+    target[n] = '\0';
+    if (fstat(dirfd, &dir) < 0)
+        return FALSE;
+    g_autofree char *prefix = name_prefix(&dir);
+    g_autofree char *file = g_path_get_basename(target);
+    if (!g_str_has_prefix(file, prefix) || !has_size(dirfd, name, 0, size))
+        return FALSE;
+    *memory = openat(dirfd, name, O_RDWR | O_CLOEXEC);
+    if (*memory < 0 || flock(*memory, LOCK_SH) < 0 || futimens(*memory, NULL) < 0)
+        varve_fd_clear(memory);
+    return *memory >= 0;
+}
+
+/* Nobody uses it. */
+static gboolean
+make(int dirfd, const char *name, gsize size, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    struct stat st;
+    gboolean in_memory = is_on(dirfd, BTRFS_SUPER_MAGIC);
+    gboolean there = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (there && (in_memory || S_ISLNK(st.st_mode)) && unlinkat(dirfd, name, 0) < 0)
+        return varve_error_set_errno(error, errno, "removing the one before");
+    if (in_memory && make_in_memory(dirfd, name, size, &failure))
+        return TRUE;
+    if (failure != NULL) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    return make_in_place(dirfd, name, size, error);
+}
+
+static gboolean
+lock(int fd, int operation)
+{
+    int rc;
+    do
+        rc = flock(fd, operation);
+    while (rc < 0 && errno == EINTR);
+    return rc == 0;
+}
+
+gboolean
+varve_shared_file_open(VarveSharedFile *file, int dirfd, const char *name, gsize size,
+                       GError **error)
+{
+    varve_autofd fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return varve_error_set_errno(error, errno, "opening its directory");
+    for (int i = 0; i < TRIES; i++) {
+        int memory = -1;
+        gboolean alone = lock(fd, LOCK_EX | LOCK_NB);
+        if (alone && !can_use(fd, name, size, &memory) && !make(fd, name, size, error))
+            return FALSE;
+        varve_fd_clear(&memory);
+        if (!lock(fd, LOCK_SH))
+            return varve_error_set_errno(error, errno, "locking its directory");
+        if (can_use(fd, name, size, &memory)) {
+            *file = (VarveSharedFile){.dirfd = fd, .memory = memory};
+            fd = -1;
+            return TRUE;
+        }
+        (void)lock(fd, LOCK_UN);
+        g_usleep(TRY_AGAIN);
+    }
+    return varve_error_set(error, VARVE_ERROR_UNAVAILABLE,
+                           "it is used by processes that see another /run or /dev/shm (in another "
+                           "mount namespace): end those first, or share that directory with them");
+}
+
+void
+varve_shared_file_close(VarveSharedFile *file)
+{
+    varve_fd_clear(&file->memory);
+    varve_fd_clear(&file->dirfd);
+}
