@@ -72,7 +72,7 @@ image_new(void)
     image->host.dirfd = varve_fd_make_dir(image->scratch->fd, "pool", 0711, NULL);
     image->host.settings = g_hash_table_new(g_str_hash, g_str_equal);
     g_hash_table_insert(image->host.settings, (char *)"file", image->file);
-    g_hash_table_insert(image->host.settings, (char *)"size", (char *)"256M");
+    g_hash_table_insert(image->host.settings, (char *)"size", (char *)"128M");
     g_hash_table_insert(image->host.settings, (char *)"zpool", image->zpool);
     return image;
 }
@@ -164,13 +164,6 @@ discard(Image *image, guint64 id)
     g_assert_no_error(error);
 }
 
-static char *
-digest(const char *file)
-{
-    g_autofree char *command = g_strconcat("sha256sum <", file, NULL);
-    return scratch_run(command);
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void
@@ -182,7 +175,7 @@ test_life(void)
         return;
     image_open(image, TRUE);
     g_assert_no_errno(stat(image->file, &st));
-    g_assert_cmpint(st.st_size, ==, 256 * 1024 * 1024);
+    g_assert_cmpint(st.st_size, ==, 128 * 1024 * 1024);
     g_assert_cmpint(st.st_mode & 07777, ==, 0600);
     g_assert_cmpint(st.st_blocks * 512, <, 32 * 1024 * 1024);
     create(image, snapshot(ACTIVE, 5));
@@ -356,15 +349,15 @@ static const struct {
     {"rm FILE", VARVE_ERROR_NOT_FOUND, "is missing"},
     {"truncate -s 0 FILE", VARVE_ERROR_CORRUPT, "damaged"},
     {"head -c 5M /dev/urandom >FILE", VARVE_ERROR_CORRUPT, "does not hold a zpool"},
-    {"mkfs.ext4 -q -F FILE && dd if=/dev/zero of=FILE bs=512k count=1 seek=511 conv=notrunc",
+    {"mkfs.ext4 -q -F FILE && dd if=/dev/zero of=FILE bs=512k count=1 seek=255 conv=notrunc",
      VARVE_ERROR_CORRUPT, "does not hold a zpool"},
     /* All uberblocks and labels. */
     {"dd if=/dev/zero of=FILE bs=512k count=1 conv=notrunc && "
-     "dd if=/dev/zero of=FILE bs=512k count=1 seek=511 conv=notrunc",
+     "dd if=/dev/zero of=FILE bs=512k count=1 seek=255 conv=notrunc",
      VARVE_ERROR_CORRUPT, "left alone"},
     /* All but the labels. */
-    {"dd if=/dev/urandom of=FILE bs=1M count=250 seek=4 conv=notrunc", VARVE_ERROR_CORRUPT,
-     "cannot be imported"},
+    {"yes junk | dd of=FILE bs=1M count=122 seek=4 conv=notrunc iflag=fullblock",
+     VARVE_ERROR_CORRUPT, "cannot be imported"},
     {"truncate -s 64M FILE", VARVE_ERROR_CORRUPT, "cannot be imported"},
     {"rm FILE && truncate -s 128M FILE && zpool create -O mountpoint=none -o cachefile=none "
      "ZPOOL FILE && zpool export ZPOOL",
@@ -384,11 +377,10 @@ test_damage(void)
         run(image, "cp --sparse=always FILE.kept FILE");
         run(image, damages[i].command);
         g_test_message("%s", damages[i].command);
-        gboolean there = g_file_test(image->file, G_FILE_TEST_EXISTS);
-        g_autofree char *before = there ? digest(image->file) : NULL;
+        run(image, "! test -e FILE || cp --sparse=always FILE FILE.before");
         assert_open_fails(image, FALSE, damages[i].code, damages[i].text);
-        g_autofree char *after = there ? digest(image->file) : NULL;
-        g_assert_cmpstr(before, ==, after);
+        run(image, "if test -e FILE.before; then cmp FILE FILE.before; else ! test -e FILE; fi");
+        run(image, "rm -f FILE.before");
         assert_imported(image->zpool, FALSE);
     }
     image_free_exported(image);
