@@ -899,6 +899,29 @@ test_active(void)
     pool_free(pool);
 }
 
+static gboolean
+remove_meanwhile(const VarveChange *change, gpointer data, GError **error)
+{
+    Pool *pool = data;
+    return pool->driver->remove(pool->self, 2, error);
+}
+
+static void
+test_removed_meanwhile(void)
+{
+    Pool *pool = pool_with_change();
+    g_autoptr(GError) busy = NULL, error = NULL;
+    if (pool == NULL)
+        return;
+    g_assert_false(pool->driver->changes(pool->self, snapshot(ACTIVE, 2, 1), 60, remove_meanwhile,
+                                         pool, &busy));
+    g_assert_error(busy, VARVE_ERROR, VARVE_ERROR_BUSY);
+    g_assert_nonnull(strstr(busy->message, "is being told its changes"));
+    g_assert_true(pool->driver->remove(pool->self, 2, &error));
+    g_assert_no_error(error);
+    pool_free(pool);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -923,6 +946,7 @@ main(int argc, char **argv)
         {"cancelled", test_cancelled},
         {"killed", test_killed},
         {"active", test_active},
+        {"removed-meanwhile", test_removed_meanwhile},
     };
     scratch_init();
     g_test_init(&argc, &argv, NULL);

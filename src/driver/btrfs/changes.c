@@ -85,7 +85,8 @@ varve_btrfs_changes(int before, int after, VarveChangeSink *sink, GError **error
         g_propagate_error(error, g_steal_pointer(&failure));
         return FALSE;
     }
-    varve_log(VARVE_LOG_INFO, "comparing two subvolumes file by file", "reason", failure->message,
-              NULL);
+    gboolean corrupt = g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_CORRUPT);
+    varve_log(corrupt ? VARVE_LOG_WARNING : VARVE_LOG_INFO, "comparing two subvolumes file by file",
+              "reason", failure->message, NULL);
     return walk(before, after, sink, error);
 }

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "driver/zfs/zfs.h"
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Removing: one channel program, and so one transaction group, for many ids. It goes over them
@@ -139,13 +140,35 @@ static const struct {
      "it has datasets beneath it that are not Varve's:", "'zfs destroy' them first"},
 };
 
+/* Whether all of a dataset's snapshots are those that changes.c makes for a while. */
+static gboolean
+is_being_compared(nvlist_t *snapshots)
+{
+    nvpair_t *pair = NULL;
+    while ((pair = nvlist_next_nvpair(snapshots, pair)) != NULL) {
+        char *name;
+        if (nvpair_value_string(pair, &name) != 0 || strstr(name, "@varve-changes-") == NULL)
+            return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean
 set_obstacle(Removal *removal, nvlist_t *why, const char *dataset)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(obstacles); i++) {
-        g_autofree char *names = varve_zfs_join(varve_zfs_table(why, obstacles[i].table));
+        nvlist_t *table = varve_zfs_table(why, obstacles[i].table);
+        g_autofree char *names = varve_zfs_join(table);
         if (names == NULL)
             continue;
+        if (g_str_equal(obstacles[i].table, "snapshots") && is_being_compared(table)) {
+            removal->waits = TRUE;
+            varve_error_set(removal->error, VARVE_ERROR_BUSY,
+                            "destroying %s: somebody is being told its changes: wait until that is "
+                            "done",
+                            dataset);
+            return TRUE;
+        }
         removal->waits = obstacles[i].code == VARVE_ERROR_BUSY;
         removal->stood_on = g_str_equal(obstacles[i].table, "clones");
         varve_error_set(removal->error, obstacles[i].code, "destroying %s: %s %s; %s", dataset,
