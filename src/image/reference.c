@@ -222,6 +222,10 @@ varve_reference_familiar(const VarveReference *reference)
     const char *path = reference->path;
     gboolean official = strncmp(path, LIBRARY, strlen(LIBRARY)) == 0;
     const char *rest = official ? path + strlen(LIBRARY) : path;
+    const char *slash = strchr(path, '/');
+    /* A repository of a name with a dot would read as a host. */
+    if (slash != NULL && begins_with_domain(path, (gsize)(slash - path)))
+        return varve_reference_format(reference);
     /* One whose only component follows library/ reads as itself again; others do not. */
     return join(reference, strchr(rest, '/') == NULL ? rest : path);
 }

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 /*
- * Who uses the file holds a shared lock on its directory. Who gets the exclusive one is alone, and
- * may put another file there; what is there while a shared one is held stays.
+ * In place nothing has to be agreed upon. Who uses a file in memory holds a shared lock on an empty
+ * file beside the link. Who gets the exclusive one is alone, and may put another link there; what
+ * is there while a shared one is held stays.
  *
  * A file in memory is named after the directory that it serves, since a copy of a disk has copies
  * of its links, and has a random part, so that two processes that see different tmpfs never take
@@ -169,12 +170,9 @@ static gboolean
 make(int dirfd, const char *name, gsize size, GError **error)
 {
     g_autoptr(GError) failure = NULL;
-    struct stat st;
-    gboolean in_memory = is_on(dirfd, BTRFS_SUPER_MAGIC);
-    gboolean there = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    if (there && (in_memory || S_ISLNK(st.st_mode)) && unlinkat(dirfd, name, 0) < 0)
+    if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
         return varve_error_set_errno(error, errno, "removing the one before");
-    if (in_memory && make_in_memory(dirfd, name, size, &failure))
+    if (is_on(dirfd, BTRFS_SUPER_MAGIC) && make_in_memory(dirfd, name, size, &failure))
         return TRUE;
     if (failure != NULL) {
         g_propagate_error(error, g_steal_pointer(&failure));
@@ -193,23 +191,23 @@ lock(int fd, int operation)
     return rc == 0;
 }
 
-gboolean
-varve_shared_file_open(VarveSharedFile *file, int dirfd, const char *name, gsize size,
-                       GError **error)
+static gboolean
+open_linked(VarveSharedFile *file, int dirfd, const char *name, gsize size, GError **error)
 {
-    varve_autofd fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_autofree char *lock_name = g_strconcat(name, ".lock", NULL);
+    varve_autofd fd = openat(dirfd, lock_name, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return varve_error_set_errno(error, errno, "opening its directory");
+        return varve_error_set_errno(error, errno, "opening %s", lock_name);
     for (int i = 0; i < TRIES; i++) {
         int memory = -1;
         gboolean alone = lock(fd, LOCK_EX | LOCK_NB);
-        if (alone && !can_use(fd, name, size, &memory) && !make(fd, name, size, error))
+        if (alone && !can_use(dirfd, name, size, &memory) && !make(dirfd, name, size, error))
             return FALSE;
         varve_fd_clear(&memory);
         if (!lock(fd, LOCK_SH))
-            return varve_error_set_errno(error, errno, "locking its directory");
-        if (can_use(fd, name, size, &memory)) {
-            *file = (VarveSharedFile){.dirfd = fd, .memory = memory};
+            return varve_error_set_errno(error, errno, "locking %s", lock_name);
+        if (can_use(dirfd, name, size, &memory)) {
+            *file = (VarveSharedFile){.lock = fd, .memory = memory};
             fd = -1;
             return TRUE;
         }
@@ -221,9 +219,26 @@ varve_shared_file_open(VarveSharedFile *file, int dirfd, const char *name, gsize
                            "mount namespace): end those first, or share that directory with them");
 }
 
+static gboolean
+is_link(int dirfd, const char *name)
+{
+    struct stat st;
+    return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+}
+
+gboolean
+varve_shared_file_open(VarveSharedFile *file, int dirfd, const char *name, gsize size,
+                       GError **error)
+{
+    if (is_on(dirfd, BTRFS_SUPER_MAGIC) || is_link(dirfd, name))
+        return open_linked(file, dirfd, name, size, error);
+    return has_size(dirfd, name, AT_SYMLINK_NOFOLLOW, size) ||
+           make_in_place(dirfd, name, size, error);
+}
+
 void
 varve_shared_file_close(VarveSharedFile *file)
 {
     varve_fd_clear(&file->memory);
-    varve_fd_clear(&file->dirfd);
+    varve_fd_clear(&file->lock);
 }

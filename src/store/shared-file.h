@@ -15,18 +15,18 @@
 #include "base/error.h"
 
 typedef struct {
-    int dirfd;  /* the lock on the directory */
-    int memory; /* and on the file in memory, when it is there */
+    int lock;   /* on the file beside the link, when there is one */
+    int memory; /* and on the file in memory */
 } VarveSharedFile;
 
 #define VARVE_SHARED_FILE_INIT                                                                     \
     {                                                                                              \
-        .dirfd = -1, .memory = -1                                                                  \
+        .lock = -1, .memory = -1                                                                  \
     }
 
 /* Sees to it that the file NAME of size bytes is there beneath dirfd, for its owner only, and that
  * nobody replaces it until close. Returns FALSE with VARVE_ERROR_UNAVAILABLE when it is used by
- * processes that see another tmpfs, in another mount namespace. One such file in a directory. */
+ * processes that see another tmpfs, in another mount namespace. */
 gboolean varve_shared_file_open(VarveSharedFile *file, int dirfd, const char *name, gsize size,
                                 GError **error);
 

@@ -66,8 +66,10 @@ def mounts_below(path):
 
 
 def unmount_all(path):
+    """A loop device lets go of its file some time after its file system was unmounted."""
     for point in mounts_below(path):
-        subprocess.run(["umount", point], check=True, timeout=TIMEOUT)
+        command = ["umount", point]
+        wait_until(lambda: subprocess.run(command, timeout=TIMEOUT).returncode == 0, f"{command}")
 
 
 @pytest.fixture

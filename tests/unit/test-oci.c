@@ -30,6 +30,8 @@ test_names(void)
         {"index.docker.io/debian", "docker.io/library/debian:latest", "debian:latest"},
         {"index.docker.io/ada/app:1", "docker.io/ada/app:1", "ada/app:1"},
         {"docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"},
+        {"docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest"},
+        {"docker.io/localhost/c:1", "docker.io/localhost/c:1", "docker.io/localhost/c:1"},
         {"localhost/app", "localhost/app:latest", "localhost/app:latest"},
         {"localhost:5000/app:x", "localhost:5000/app:x", "localhost:5000/app:x"},
         {"Host/app", "Host/app:latest", "Host/app:latest"},
