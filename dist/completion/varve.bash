@@ -7,7 +7,7 @@
 
 _varve_pool_verbs="create ls inspect rm drivers"
 _varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff usage label rm"
-_varve_image_verbs="ls inspect history import export tag rm prune"
+_varve_image_verbs="ls inspect history import unpack export tag rm prune"
 _varve_system_verbs="info cleanup"
 
 # Offers those of the words given that begin with what was typed.
@@ -58,7 +58,7 @@ _varve_arguments() {
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
     "snapshot stat 0" | "snapshot diff 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
-    "image inspect 0" | "image history 0" | "image tag 0") _varve_names image ls ;;
+    "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0") _varve_names image ls ;;
     "image export "* | "image rm "*) _varve_names image ls ;;
     "image import 0") _varve_files ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
@@ -80,6 +80,7 @@ _varve_options() {
     "snapshot usage") options+=" --full" ;;
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
+    "image unpack") options+=" --platform" ;;
     "image history") options+=" --platform --full" ;;
     "image import") options+=" --name --only" ;;
     "image export") options+=" --output --format --platform" ;;

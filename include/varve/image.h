@@ -32,6 +32,7 @@
  */
 
 #include <varve/engine.h>
+#include <varve/snapshot.h>
 
 G_BEGIN_DECLS
 
@@ -153,6 +154,30 @@ typedef struct {
 VARVE_PUBLIC gboolean varve_images_prune(VarveImages *images, VarveImagePrune *result,
                                          GError **error);
 
+/* --- unpacking ----------------------------------------------------------------------------- */
+
+typedef struct {
+    char *chain_id;            /* the committed snapshot that has the whole image; "" for one
+                                  without layers */
+    guint layers, unpacked;    /* how many it has, and how many were not there yet */
+    guint64 compressed, plain; /* bytes of those that were not */
+    guint64 entries;           /* and files, directories and so on */
+    guint64 xattrs_dropped;    /* that the pool's file system cannot have */
+} VarveImageUnpacked;
+
+VARVE_PUBLIC void varve_image_unpacked_clear(VarveImageUnpacked *unpacked);
+
+/* Unpacks an image's layers into committed snapshots of a pool, each named by its ChainID and
+ * standing on the one below, as containerd does. Those that are there are left alone; who unpacks
+ * the same one at the same time is waited for. Every layer is verified against its digest and
+ * DiffID. What an attempt that died has begun is thrown away by the next one.
+ * Errors: VARVE_ERROR_NOT_FOUND (no such image or platform; blobs of it are not here),
+ * VARVE_ERROR_CORRUPT (a layer is not what the image says), VARVE_ERROR_INVALID_ARGUMENT (it is no
+ * image with layers; a layer is malformed). */
+VARVE_PUBLIC gboolean varve_images_unpack(VarveImages *images, VarvePool *pool, const char *name,
+                                          const VarvePlatform *platform,
+                                          VarveImageUnpacked *unpacked, GError **error);
+
 /* --- archives ------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -198,6 +223,7 @@ VARVE_PUBLIC gboolean varve_images_export_fd(VarveImages *images, const char *co
                                              int fd, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImages, varve_images_close)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveImageUnpacked, varve_image_unpacked_clear)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePlatform, varve_platform_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImageInfo, varve_image_info_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImageDetails, varve_image_details_free)

@@ -124,6 +124,39 @@ prune(const Cli *cli, char **args, GError **error)
     return TRUE;
 }
 
+/* --- unpacking ----------------------------------------------------------------------------- */
+
+static gboolean
+unpack(const Cli *cli, char **args, GError **error)
+{
+    g_auto(VarveImageUnpacked) unpacked = {0};
+    g_autoptr(VarvePlatform) platform = NULL;
+    if (!cli_image_platform(&platform, error))
+        return FALSE;
+    g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
+    if (images == NULL ||
+        !varve_images_unpack(images, cli->pool, args[0], platform, &unpacked, error))
+        return FALSE;
+    cli_clear_progress();
+    if (cli->json) {
+        json_t *object = json_object();
+        cli_json_set(object, "snapshot", unpacked.chain_id);
+        cli_json_set_int(object, "layers", unpacked.layers);
+        cli_json_set_int(object, "unpacked", unpacked.unpacked);
+        cli_json_set_int(object, "compressed", unpacked.compressed);
+        cli_json_set_int(object, "bytes", unpacked.plain);
+        cli_json_set_int(object, "entries", unpacked.entries);
+        cli_json_set_int(object, "xattrs_dropped", unpacked.xattrs_dropped);
+        cli_json_print(object);
+        return TRUE;
+    }
+    g_autofree char *size = cli_format_size(unpacked.plain);
+    printf("%s\n", unpacked.chain_id);
+    fprintf(stderr, "%u of %u layers unpacked: %" G_GUINT64_FORMAT " files, %s\n",
+            unpacked.unpacked, unpacked.layers, unpacked.entries, size);
+    return TRUE;
+}
+
 /* --- the table ----------------------------------------------------------------------------- */
 
 #define PLATFORM_OPTION                                                                            \
@@ -144,6 +177,7 @@ static const GOptionEntry inspect_options[] = {
     {"raw", 0, 0, G_OPTION_ARG_NONE, &option.raw, "print the manifest as it is", NULL},
     {NULL},
 };
+static const GOptionEntry unpack_options[] = {PLATFORM_OPTION, {NULL}};
 static const GOptionEntry import_options[] = {
     {"name", 'n', 0, G_OPTION_ARG_FILENAME, &option.name,
      "what the image is to be called; without a tag, with that of the archive", "NAME"},
@@ -220,6 +254,24 @@ static const CliVerb verbs[] = {
         .needs = CLI_NEEDS_ENGINE,
         .hint = {[VARVE_ERROR_CORRUPT] = "the archive is damaged: get it again"},
         .run = import,
+    },
+    {
+        .name = "unpack",
+        .synopsis = "IMAGE [--platform PLATFORM]",
+        .summary = "Unpack an image's layers into snapshots of a pool",
+        .about =
+            "Each layer becomes a committed snapshot, named by its ChainID, on the one below.\n"
+            "Those that are there are left alone. Prints the name of the highest one, on which a\n"
+            "container's root file system can be prepared.",
+        .example = "varve image unpack debian:12\n"
+                   "varve snapshot prepare web $(varve image unpack debian:12) --mount /mnt\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = unpack_options,
+        .needs = CLI_NEEDS_POOL,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS,
+                 [VARVE_ERROR_CORRUPT] = "the image is damaged: get it again"},
+        .run = unpack,
     },
     {
         .name = "export",

@@ -151,6 +151,11 @@ typedef struct {
      * or the process die, remove(id) is called and of is again what it was. NULL: cannot. */
     gboolean (*capture)(gpointer self, guint64 of, guint64 id, GError **error);
 
+    /* Opens what a snapshot has beyond its parents, where that is a directory of its own in the
+     * form that a layer of overlayfs has. Returns -1 with the error set. NULL: a snapshot is whole,
+     * and what mounts() tells of is all there is. */
+    int (*open_layer)(gpointer self, guint64 id, GError **error);
+
     gboolean (*remove)(gpointer self, guint64 id, GError **error);
 
     /* Removes several at once, where that is cheaper than one after the other, and sets errors[i]

@@ -22,6 +22,10 @@ int varve_pins_open(VarveContentStore *content, GError **error);
 gboolean varve_pins_hold(int pinsfd, const char *digest, GError **error);
 gboolean varve_pins_try_delete(int pinsfd, const char *digest);
 
+/* Locks a file for whoever writes it. Waits by looking again and again, so that it can be
+ * cancelled. */
+gboolean varve_ingest_lock(int fd, const gint *cancelled, GError **error);
+
 /* Whether fd is open on what the name in the directory is now. */
 gboolean varve_ingest_is_linked(int fd, int dirfd, const char *name);
 

@@ -42,15 +42,14 @@ varve_ingest_is_linked(int fd, int dirfd, const char *name)
            mine.st_dev == its.st_dev && mine.st_ino == its.st_ino;
 }
 
-/* Waits by looking again and again, so that it can be cancelled. */
-static gboolean
-lock_file(VarveIngest *ingest, int fd, GError **error)
+gboolean
+varve_ingest_lock(int fd, const gint *cancelled, GError **error)
 {
     gulong wait = FIRST_WAIT;
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return varve_error_set_errno(error, errno, "locking it");
-        if (ingest->watch != NULL && !varve_check_cancelled(ingest->watch->cancelled, error))
+        if (!varve_check_cancelled(cancelled, error))
             return FALSE;
         g_usleep(wait);
         wait = MIN(wait * 2, LONGEST_WAIT);
@@ -69,7 +68,7 @@ open_locked(VarveIngest *ingest, GError **error)
             openat(dirfd, ingest->key, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
             return varve_error_set_errno(error, errno, "opening its file");
-        if (!lock_file(ingest, fd, error))
+        if (!varve_ingest_lock(fd, ingest->watch != NULL ? ingest->watch->cancelled : NULL, error))
             return FALSE;
         if (varve_ingest_is_linked(fd, dirfd, ingest->key)) {
             ingest->fd = fd;

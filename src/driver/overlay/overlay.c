@@ -102,6 +102,12 @@ overlay_destroy(gpointer self, GError **error)
 
 /* --- create and remove ----------------------------------------------------------------------- */
 
+static int
+overlay_open_layer(gpointer self, guint64 id, GError **error)
+{
+    return varve_fd_open_dir(((Overlay *)self)->fs, varve_folder_path(id).text, error);
+}
+
 static gboolean
 overlay_remove(gpointer self, guint64 id, GError **error)
 {
@@ -256,6 +262,7 @@ const VarveDriver varve_driver_overlay = {
     .mounts = overlay_mounts,
     .usage = overlay_usage,
     .changes = overlay_changes,
+    .open_layer = overlay_open_layer,
     .remove = overlay_remove,
     .list = overlay_list,
 };

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/turn.h"
+#include "base/fd.h"
+#include "image/content-internal.h"
+#include <sys/file.h>
+#include <unistd.h>
+
+struct VarveTurn {
+    int dirfd, fd;
+    char *what;
+};
+
+VarveTurn *
+varve_turn_take(int rootfd, const char *what, const gint *cancelled, GError **error)
+{
+    varve_autofd dirfd = varve_fd_make_dir(rootfd, "turns", 0700, error);
+    if (dirfd < 0)
+        return NULL;
+    for (;;) {
+        varve_autofd fd = openat(dirfd, what, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            varve_error_set_errno(error, errno, "opening turns/%s", what);
+            return NULL;
+        }
+        if (!varve_ingest_lock(fd, cancelled, error))
+            return NULL;
+        /* Who had it before has removed the file: another one is locked now. */
+        if (!varve_ingest_is_linked(fd, dirfd, what))
+            continue;
+        VarveTurn *turn = g_new0(VarveTurn, 1);
+        *turn = (VarveTurn){.dirfd = dirfd, .fd = fd, .what = g_strdup(what)};
+        dirfd = fd = -1;
+        return turn;
+    }
+}
+
+void
+varve_turn_end(VarveTurn *turn)
+{
+    if (turn == NULL)
+        return;
+    (void)unlinkat(turn->dirfd, turn->what, 0);
+    varve_fd_clear(&turn->fd);
+    varve_fd_clear(&turn->dirfd);
+    g_free(turn->what);
+    g_free(turn);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/place.h"
+#include "base/fd.h"
+#include "base/mount.h"
+#include "snapshot/internal.h"
+
+void
+varve_place_clear(VarvePlace *place)
+{
+    varve_fd_clear(&place->root);
+    varve_fd_clear(&place->below);
+}
+
+typedef struct {
+    VarvePool *pool;
+    const char *key;
+    VarveLineage lineage;
+} Opening;
+
+static gboolean
+load(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Opening *o = data;
+    guint64 id;
+    g_autoptr(VarveSnapshotRecord) record = NULL;
+    if (!varve_lookup(txn, o->pool, o->key, &id, &record, error))
+        return FALSE;
+    if ((VarveKind)record->kind != VARVE_KIND_ACTIVE)
+        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "it is not active, but %s",
+                               varve_kind_name((VarveKind)record->kind));
+    return varve_lineage_load(txn, id, VARVE_KIND_ACTIVE, record->parent, &o->lineage, error);
+}
+
+/* The root of a mount that nobody sees. */
+static int
+open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
+{
+    g_autoptr(VarveMount) mount = pool->driver->mounts(pool->self, snapshot, error);
+    return mount == NULL ? -1 : varve_mount_open(mount, pool->path, error);
+}
+
+static gboolean
+open_place(VarvePool *pool, const VarveDriverSnapshot *snapshot, VarvePlace *place, GError **error)
+{
+    gboolean on_parents = snapshot->n_parents > 0;
+    place->layer = pool->driver->open_layer != NULL;
+    place->empty = place->layer || !on_parents;
+    place->root = place->layer ? pool->driver->open_layer(pool->self, snapshot->id, error)
+                               : open_mounted(pool, snapshot, error);
+    if (place->root < 0 || !place->layer || !on_parents)
+        return place->root >= 0;
+    VarveDriverSnapshot parents = *snapshot;
+    parents.kind = VARVE_KIND_VIEW;
+    place->below = open_mounted(pool, &parents, error);
+    return place->below >= 0;
+}
+
+gboolean
+varve_snapshot_open_place(VarvePool *pool, const char *key, VarvePlace *place, GError **error)
+{
+    Opening o = {.pool = pool, .key = key};
+    g_auto(VarvePlace) opened = VARVE_PLACE_INIT;
+    gboolean ok = varve_store_read(pool->engine->store, load, &o, error) &&
+                  open_place(pool, &o.lineage.snapshot, &opened, error);
+    varve_lineage_clear(&o.lineage);
+    if (!ok)
+        return varve_prefix_operation(error, "opening", pool, key);
+    *place = opened;
+    opened = (VarvePlace)VARVE_PLACE_INIT;
+    return TRUE;
+}

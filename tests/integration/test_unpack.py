@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images unpacked into pools: SPEC rows L1, L2 and L7. The trees are compared with umoci's."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+from conftest import VARVE
+from oci import Layer, chain_ids, write_image
+
+NAME = "example.org/app:1"
+DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs", "zfs": None}
+
+
+@pytest.fixture(params=DRIVERS)
+def pool(request, varve, make_fs, make_zpool, tempdir):
+    """Varve with a pool of each driver, which is the default one."""
+    if request.param == "zfs":
+        varve("pool", "create", "default", "--driver", "zfs", "--set", f"dataset={make_zpool()}/varve")
+    else:
+        place = make_fs(DRIVERS[request.param])
+        varve("pool", "create", "default", "--driver", request.param, "--set", f"path={place}/pool")
+    return varve
+
+
+def tree(root):
+    """All that can be seen of the files beneath root."""
+    found, links = {}, {}
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for name in sorted([*folders, *files, "."]):
+            path = os.path.normpath(os.path.join(folder, name))
+            st = os.lstat(path)
+            kind = stat.S_IFMT(st.st_mode)
+            found[os.path.relpath(path, root)] = [
+                kind, stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns,
+                st.st_rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else None,
+                os.readlink(path) if kind == stat.S_IFLNK else None,
+                open(path, "rb").read() if kind == stat.S_IFREG else None,
+                {name: os.getxattr(path, name, follow_symlinks=False)
+                 for name in os.listxattr(path, follow_symlinks=False)
+                 if not name.startswith("trusted.overlay.")},
+                links.setdefault((st.st_dev, st.st_ino), os.path.relpath(path, root))
+                if kind == stat.S_IFREG else None,
+            ]  # fmt: skip
+    return found
+
+
+def presented(varve, snapshot, point):
+    point.mkdir(exist_ok=True)
+    varve("snapshot", "view", "look", snapshot, "--mount", point)
+    try:
+        return tree(point)
+    finally:
+        varve("snapshot", "umount", point)
+        varve("snapshot", "rm", "look")
+
+
+def layers():
+    """What layers can do to each other."""
+    base = (
+        Layer().dir(".", mode=0o755).dir("bin").file("bin/sh", b"#!" * 5000, mode=0o4755)
+        .dir("etc", mode=0o750, uid=3, gid=4).file("etc/old", "old").file("etc/kept", "kept")
+        .dir("opt/deep/er", mode=0o700).file("opt/deep/er/file", "x", mtime=1_234_567_890.25)
+        .dir("var", xattrs={"user.note": b"of the directory"}).file("var/a", "a").file("var/b", "b")
+        .dir("usr").dir("usr/lib").symlink("lib", "usr/lib")
+        .file("usr/lib/so", "so", xattrs={"user.x": b"\xff\0y", "trusted.t": b"t"})
+        .hardlink("usr/lib/so.1", "usr/lib/so").fifo("var/fifo").device("var/null", 1, 3, mode=0o666)
+        .file("replaced", "a file").dir("gone").file("gone/file", "gone")
+    )  # fmt: skip
+    middle = (
+        Layer().whiteout("etc/old").whiteout("gone").dir("var").opaque("var").file("var/c", "c")
+        .whiteout("replaced").dir("replaced").file("replaced/inside", "now a directory")
+        .file("lib/through-a-link", "there").dir("etc", mode=0o711).file("etc/new", "new", uid=1000)
+    )  # fmt: skip
+    top = (
+        Layer().file("opt/deep/er/second", "its parents stand below").whiteout("etc/new")
+        .dir("gone", mode=0o770).file("gone/again", "back").hardlink("gone/sh", "gone/again")
+    )  # fmt: skip
+    return [base, middle, top]
+
+
+def import_image(varve, tempdir, stack, name=NAME):
+    archive = tempdir / "image.tar"
+    write_image(archive, "1", stack)
+    varve("image", "import", archive, "--name", name)
+    return archive
+
+
+def keys(varve):
+    return sorted(info["name"] for info in varve.json("snapshot", "ls"))
+
+
+def test_tree_is_that_of_umoci(pool, tempdir):
+    for program in "umoci", "skopeo":
+        if not shutil.which(program):
+            pytest.skip(f"needs {program}")
+    stack = layers()
+    archive = import_image(pool, tempdir, stack)
+    done = pool.json("image", "unpack", NAME)
+    assert done["snapshot"] == chain_ids(stack)[-1]
+    assert (done["layers"], done["unpacked"], done["xattrs_dropped"]) == (3, 3, 0)
+    layout, bundle = tempdir / "layout", tempdir / "bundle"
+    for command in (["skopeo", "copy", "-q", f"oci-archive:{archive}:1", f"oci:{layout}:1"],
+                    ["umoci", "unpack", "--image", f"{layout}:1", bundle]):  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+    ours, theirs = presented(pool, done["snapshot"], tempdir / "m"), tree(bundle / "rootfs")
+    assert sorted(ours) == sorted(theirs)
+    # A directory in which an entry was made or removed has the time of that.
+    for path, entry in theirs.items():
+        if entry[0] == stat.S_IFDIR:
+            entry[4] = ours[path][4]
+    # umoci follows a link in a layer's path; so does Varve, within the root.
+    for path, entry in theirs.items():
+        assert ours[path] == entry, path
+
+
+def test_what_is_there_is_left_alone(pool, tempdir):
+    stack = layers()
+    import_image(pool, tempdir, stack)
+    import_image(pool, tempdir, layers()[:2], "example.org/lower:1")
+    assert pool.json("image", "unpack", "example.org/lower:1")["unpacked"] == 2
+    assert pool.json("image", "unpack", NAME)["unpacked"] == 1
+    done = pool.json("image", "unpack", NAME)
+    assert (done["layers"], done["unpacked"], done["entries"]) == (3, 0, 0)
+    chain = chain_ids(layers())
+    assert keys(pool) == sorted(chain)
+    for info in pool.json("snapshot", "ls"):
+        assert info["labels"] == {"containerd.io/snapshot.ref": info["name"]}
+        position = chain.index(info["name"])
+        assert info["parent"] == (chain[position - 1] if position else "")
+    assert not list((pool.root / "turns").iterdir())
+
+
+def test_damaged_layer(pool, tempdir):
+    """Two layers whole, the third not what its digest says: nothing of it stays."""
+    stack = layers()
+    archive = import_image(pool, tempdir, stack)
+    digest = pool.json("image", "inspect", NAME)["layers"][2]["digest"]
+    blob = pool.root / "content/blobs/sha256" / digest[7:]
+    whole = blob.read_bytes()
+    for damaged in whole[:-20], whole + b"more", whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]:
+        blob.chmod(0o600)
+        blob.write_bytes(damaged)
+        done = pool("image", "unpack", NAME, status=None)
+        assert done.returncode != 0 and "layer 3 of 3" in done.stderr
+        assert keys(pool) == sorted(chain_ids(layers())[:2])
+    blob.unlink()
+    done = pool("image", "unpack", NAME, status=None)
+    assert done.returncode != 0 and "layer 3 of 3" in done.stderr
+    pool("image", "import", archive, "--name", NAME)
+    assert pool.json("image", "unpack", NAME)["unpacked"] == 1
+
+
+def test_wrong_diff_id(varve, tempdir):
+    varve("pool", "create", "default", "--driver", "native")
+    other = Layer().file("other", "content")
+
+    class Liar(Layer):
+        """Its config tells another layer's DiffID."""
+
+        def __init__(self):
+            super().__init__()
+            self.asked = 0
+
+        def tar(self):
+            self.asked += 1
+            return super().tar() if self.asked > 1 else other.tar()
+
+    archive = tempdir / "image.tar"
+    import oci
+
+    true_digest, liar = oci.digest, Liar().file("file", "content")
+    tar = liar.tar() and liar.tar()
+    oci.digest = lambda data: true_digest(other.tar() if data == tar else data)
+    try:
+        write_image(archive, "1", [liar])
+    finally:
+        oci.digest = true_digest
+    varve("image", "import", archive, "--name", NAME)
+    done = varve("image", "unpack", NAME, status=None)
+    assert done.returncode != 0 and "decompressed" in done.stderr
+    assert keys(varve) == []
+
+
+def test_killed_and_again(pool, tempdir):
+    """Killed at many moments: what is listed is whole, and the next attempt goes on."""
+    stack = layers()
+    stack[1].file("large", os.urandom(3_000_000))
+    import_image(pool, tempdir, stack)
+    chain = chain_ids(stack)
+    for delay in range(0, 60, 6):
+        process = subprocess.Popen([VARVE, "--root", pool.root, "image", "unpack", NAME],
+                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(delay / 1000)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=60)
+        there = [key for key in keys(pool) if key in chain]
+        assert there == sorted(chain[: len(there)])
+        assert len(keys(pool)) <= len(there) + 1
+        pool("image", "unpack", NAME)
+        assert keys(pool) == sorted(chain)
+        for key in reversed(chain):
+            pool("snapshot", "rm", key)
+
+
+def test_at_once(pool, tempdir):
+    import_image(pool, tempdir, layers())
+    running = [subprocess.Popen([VARVE, "--json", "--root", pool.root, "image", "unpack", NAME],
+                                stdout=subprocess.PIPE, text=True) for _ in range(4)]  # fmt: skip
+    import json
+
+    done = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    assert all(process.returncode == 0 for process in running)
+    assert sum(one["unpacked"] for one in done) == 3
+    assert keys(pool) == sorted(chain_ids(layers()))
+
+
+def test_full_disk(varve, make_fs, tempdir):
+    place = make_fs("ext4", "16M")
+    varve("pool", "create", "default", "--driver", "overlay", "--set", f"path={place}/pool")
+    stack = [Layer().file("small", "x"), Layer().file("large", os.urandom(20_000_000))]
+    import_image(varve, tempdir, stack)
+    done = varve("image", "unpack", NAME, status=None)
+    assert done.returncode == 10 and "No space left on device" in done.stderr
+    assert "layer 2 of 2" in done.stderr
+    assert keys(varve) == chain_ids(stack)[:1]
+
+
+def test_refusals(varve, tempdir):
+    varve("pool", "create", "default", "--driver", "native")
+    assert "no image" in varve("image", "unpack", "example.org/none:1", status=None).stderr
+    import_image(varve, tempdir, layers())
+    done = varve("image", "unpack", NAME, "--platform", "linux/s390x", status=None)
+    assert done.returncode != 0 and "linux/s390x" in done.stderr
