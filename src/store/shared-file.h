@@ -21,7 +21,7 @@ typedef struct {
 
 #define VARVE_SHARED_FILE_INIT                                                                     \
     {                                                                                              \
-        .lock = -1, .memory = -1                                                                  \
+        .lock = -1, .memory = -1                                                                   \
     }
 
 /* Sees to it that the file NAME of size bytes is there beneath dirfd, for its owner only, and that
