@@ -22,9 +22,10 @@ int varve_pins_open(VarveContentStore *content, GError **error);
 gboolean varve_pins_hold(int pinsfd, const char *digest, GError **error);
 gboolean varve_pins_try_delete(int pinsfd, const char *digest);
 
-/* Locks a file for whoever writes it. Waits by looking again and again, so that it can be
- * cancelled. */
-gboolean varve_ingest_lock(int fd, const gint *cancelled, GError **error);
+/* Opens a file, or makes it, and locks it for whoever writes it, which can be cancelled. The lock
+ * may come when whoever had it has moved the file or a collection deleted it: then it is another
+ * one, and the file of that name is opened again. Returns -1 with the error set. */
+int varve_ingest_open_locked(int dirfd, const char *name, const gint *cancelled, GError **error);
 
 /* Whether fd is open on what the name in the directory is now. */
 gboolean varve_ingest_is_linked(int fd, int dirfd, const char *name);

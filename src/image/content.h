@@ -59,6 +59,9 @@ gboolean varve_content_find(VarveContentStore *content, const char *digest, gboo
 int varve_content_open(VarveContentStore *content, const char *digest, guint64 *size,
                        GError **error);
 
+/* The bytes of an open blob, or of a file that is to be one, from where *fd stands. */
+VarveSource varve_content_source(int *fd);
+
 /* Reads a small blob whole, and verifies it once more. Followed by a NUL byte. */
 char *varve_content_read(VarveContentStore *content, const char *digest, gsize max_size,
                          gsize *size, GError **error);

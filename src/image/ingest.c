@@ -42,8 +42,9 @@ varve_ingest_is_linked(int fd, int dirfd, const char *name)
            mine.st_dev == its.st_dev && mine.st_ino == its.st_ino;
 }
 
-gboolean
-varve_ingest_lock(int fd, const gint *cancelled, GError **error)
+/* Waits by looking again and again, so that it can be cancelled. */
+static gboolean
+lock_file(int fd, const gint *cancelled, GError **error)
 {
     gulong wait = FIRST_WAIT;
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -57,25 +58,31 @@ varve_ingest_lock(int fd, const gint *cancelled, GError **error)
     return TRUE;
 }
 
-/* The lock may come when whoever had it has put the blob in its place, or a collection deleted what
- * was begun: then the file is no longer the one of that name. */
+int
+varve_ingest_open_locked(int dirfd, const char *name, const gint *cancelled, GError **error)
+{
+    for (;;) {
+        varve_autofd fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            varve_error_set_errno(error, errno, "opening its file");
+            return -1;
+        }
+        if (!lock_file(fd, cancelled, error))
+            return -1;
+        if (varve_ingest_is_linked(fd, dirfd, name)) {
+            int locked = fd;
+            fd = -1;
+            return locked;
+        }
+    }
+}
+
 static gboolean
 open_locked(VarveIngest *ingest, GError **error)
 {
-    int dirfd = ingest->content->ingestfd;
-    for (;;) {
-        varve_autofd fd =
-            openat(dirfd, ingest->key, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-            return varve_error_set_errno(error, errno, "opening its file");
-        if (!varve_ingest_lock(fd, ingest->watch != NULL ? ingest->watch->cancelled : NULL, error))
-            return FALSE;
-        if (varve_ingest_is_linked(fd, dirfd, ingest->key)) {
-            ingest->fd = fd;
-            fd = -1;
-            return TRUE;
-        }
-    }
+    const gint *cancelled = ingest->watch != NULL ? ingest->watch->cancelled : NULL;
+    ingest->fd = varve_ingest_open_locked(ingest->content->ingestfd, ingest->key, cancelled, error);
+    return ingest->fd >= 0;
 }
 
 /* Hashes what an earlier attempt wrote. */
@@ -325,6 +332,12 @@ read_file(gpointer data, void *buffer, gsize size, GError **error)
     if (n < 0)
         varve_error_set_errno(error, errno, "reading the file of a blob");
     return n;
+}
+
+VarveSource
+varve_content_source(int *fd)
+{
+    return (VarveSource){read_file, fd};
 }
 
 gboolean

@@ -2,7 +2,6 @@
 #include "image/turn.h"
 #include "base/fd.h"
 #include "image/content-internal.h"
-#include <sys/file.h>
 #include <unistd.h>
 
 struct VarveTurn {
@@ -16,22 +15,15 @@ varve_turn_take(int rootfd, const char *what, const gint *cancelled, GError **er
     varve_autofd dirfd = varve_fd_make_dir(rootfd, "turns", 0700, error);
     if (dirfd < 0)
         return NULL;
-    for (;;) {
-        varve_autofd fd = openat(dirfd, what, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0) {
-            varve_error_set_errno(error, errno, "opening turns/%s", what);
-            return NULL;
-        }
-        if (!varve_ingest_lock(fd, cancelled, error))
-            return NULL;
-        /* Who had it before has removed the file: another one is locked now. */
-        if (!varve_ingest_is_linked(fd, dirfd, what))
-            continue;
-        VarveTurn *turn = g_new0(VarveTurn, 1);
-        *turn = (VarveTurn){.dirfd = dirfd, .fd = fd, .what = g_strdup(what)};
-        dirfd = fd = -1;
-        return turn;
+    varve_autofd fd = varve_ingest_open_locked(dirfd, what, cancelled, error);
+    if (fd < 0) {
+        g_prefix_error(error, "turns/%s: ", what);
+        return NULL;
     }
+    VarveTurn *turn = g_new0(VarveTurn, 1);
+    *turn = (VarveTurn){.dirfd = dirfd, .fd = fd, .what = g_strdup(what)};
+    dirfd = fd = -1;
+    return turn;
 }
 
 void

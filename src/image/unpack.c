@@ -4,7 +4,6 @@
 #include "image/turn.h"
 #include "layer/apply.h"
 #include "snapshot/place.h"
-#include <unistd.h>
 
 /*
  * Layers into snapshots: SPEC rows L1 and L7.
@@ -46,19 +45,6 @@ is_there(VarvePool *pool, const char *key, gboolean *there, GError **error)
     return FALSE;
 }
 
-static gssize
-read_blob(gpointer data, void *buffer, gsize size, GError **error)
-{
-    const int *fd = data;
-    ssize_t n;
-    do
-        n = read(*fd, buffer, size);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        varve_error_set_errno(error, errno, "reading its blob");
-    return n;
-}
-
 static gboolean
 fill(const Layer *layer, VarveLayerInfo *info, GError **error)
 {
@@ -77,7 +63,7 @@ fill(const Layer *layer, VarveLayerInfo *info, GError **error)
         .diff_id = layer->diff_id,
         .watch = unpacking->images->watch,
     };
-    return varve_layer_apply((VarveSource){read_blob, &blob}, &target, info, error);
+    return varve_layer_apply(varve_content_source(&blob), &target, info, error);
 }
 
 static void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/shared-file.h"
 #include "base/fd.h"
-#include <dirent.h>
+#include "base/listing.h"
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
@@ -60,21 +60,17 @@ open_memory(char *path, gsize size)
 static void
 sweep(int memfd)
 {
-    int fd = openat(memfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        varve_fd_clear(&fd);
-        return;
-    }
+    varve_autofd fd = varve_fd_open_dir(memfd, ".", NULL);
+    g_autoptr(VarveListing) listing = fd < 0 ? NULL : varve_listing_read(fd);
     gint64 now = g_get_real_time() / G_USEC_PER_SEC;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    for (gsize i = 0; listing != NULL && i < varve_listing_length(listing); i++) {
         struct stat st;
-        varve_autofd file = openat(memfd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        const char *name = varve_listing_get(listing, i).name;
+        varve_autofd file = openat(memfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (file >= 0 && fstat(file, &st) == 0 && S_ISREG(st.st_mode) &&
             st.st_mtime + UNUSED_FOR < now && flock(file, LOCK_EX | LOCK_NB) == 0)
-            (void)unlinkat(memfd, entry->d_name, 0);
+            (void)unlinkat(memfd, name, 0);
     }
-    (void)closedir(dir);
 }
 
 /* How names of files in memory for that directory begin. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images unpacked into pools: SPEC rows L1, L2 and L7. The trees are compared with umoci's."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import stat
 import subprocess
 import time
 
+import oci
 import pytest
 from conftest import VARVE
 from oci import Layer, chain_ids, write_image
@@ -156,31 +158,13 @@ def test_damaged_layer(pool, tempdir):
     assert pool.json("image", "unpack", NAME)["unpacked"] == 1
 
 
-def test_wrong_diff_id(varve, tempdir):
+def test_wrong_diff_id(varve, tempdir, monkeypatch):
     varve("pool", "create", "default", "--driver", "native")
-    other = Layer().file("other", "content")
-
-    class Liar(Layer):
-        """Its config tells another layer's DiffID."""
-
-        def __init__(self):
-            super().__init__()
-            self.asked = 0
-
-        def tar(self):
-            self.asked += 1
-            return super().tar() if self.asked > 1 else other.tar()
-
-    archive = tempdir / "image.tar"
-    import oci
-
-    true_digest, liar = oci.digest, Liar().file("file", "content")
-    tar = liar.tar() and liar.tar()
-    oci.digest = lambda data: true_digest(other.tar() if data == tar else data)
-    try:
-        write_image(archive, "1", [liar])
-    finally:
-        oci.digest = true_digest
+    layer, archive = Layer().file("file", "content"), tempdir / "image.tar"
+    tar, digest = layer.tar(), oci.digest
+    with monkeypatch.context() as patch:  # the config tells another layer's DiffID
+        patch.setattr(oci, "digest", lambda data: digest(b"other" if data == tar else data))
+        write_image(archive, "1", [layer])
     varve("image", "import", archive, "--name", NAME)
     done = varve("image", "unpack", NAME, status=None)
     assert done.returncode != 0 and "decompressed" in done.stderr
@@ -212,8 +196,6 @@ def test_at_once(pool, tempdir):
     import_image(pool, tempdir, layers())
     running = [subprocess.Popen([VARVE, "--json", "--root", pool.root, "image", "unpack", NAME],
                                 stdout=subprocess.PIPE, text=True) for _ in range(4)]  # fmt: skip
-    import json
-
     done = [json.loads(process.communicate(timeout=120)[0]) for process in running]
     assert all(process.returncode == 0 for process in running)
     assert sum(one["unpacked"] for one in done) == 3

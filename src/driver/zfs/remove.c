@@ -2,7 +2,6 @@
 #include "base/error.h"
 #include "driver/zfs/zfs.h"
 #include <stdlib.h>
-#include <string.h>
 
 /*
  * Removing: one channel program, and so one transaction group, for many ids. It goes over them
@@ -27,7 +26,12 @@ static const char remove_program[] = //
     "        why.clones = all(zfs.list.clones(dataset))\n"
     "        why.holds = all(zfs.list.holds(dataset))\n"
     "    else\n"
-    "        why.snapshots = all(zfs.list.snapshots(dataset))\n"
+    "        why.snapshots, why.comparisons = {}, {}\n"
+    "        for name in zfs.list.snapshots(dataset) do\n"
+    "            local kind = why.snapshots\n"
+    "            if string.find(name, '@varve-changes-', 1, true) then kind = why.comparisons end\n"
+    "            kind[#kind + 1] = name\n"
+    "        end\n"
     "        why.children = all(zfs.list.children(dataset))\n"
     "    end\n"
     "    return why\n"
@@ -138,37 +142,18 @@ static const struct {
      "it has snapshots that are not Varve's:", "'zfs destroy' them first"},
     {"children", VARVE_ERROR_FAILED_PRECONDITION,
      "it has datasets beneath it that are not Varve's:", "'zfs destroy' them first"},
+    /* See changes.c. */
+    {"comparisons", VARVE_ERROR_BUSY, "somebody is being told its changes, from",
+     "wait until that is done"},
 };
-
-/* Whether all of a dataset's snapshots are those that changes.c makes for a while. */
-static gboolean
-is_being_compared(nvlist_t *snapshots)
-{
-    nvpair_t *pair = NULL;
-    while ((pair = nvlist_next_nvpair(snapshots, pair)) != NULL) {
-        char *name;
-        if (nvpair_value_string(pair, &name) != 0 || strstr(name, "@varve-changes-") == NULL)
-            return FALSE;
-    }
-    return TRUE;
-}
 
 static gboolean
 set_obstacle(Removal *removal, nvlist_t *why, const char *dataset)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(obstacles); i++) {
-        nvlist_t *table = varve_zfs_table(why, obstacles[i].table);
-        g_autofree char *names = varve_zfs_join(table);
+        g_autofree char *names = varve_zfs_join(varve_zfs_table(why, obstacles[i].table));
         if (names == NULL)
             continue;
-        if (g_str_equal(obstacles[i].table, "snapshots") && is_being_compared(table)) {
-            removal->waits = TRUE;
-            varve_error_set(removal->error, VARVE_ERROR_BUSY,
-                            "destroying %s: somebody is being told its changes: wait until that is "
-                            "done",
-                            dataset);
-            return TRUE;
-        }
         removal->waits = obstacles[i].code == VARVE_ERROR_BUSY;
         removal->stood_on = g_str_equal(obstacles[i].table, "clones");
         varve_error_set(removal->error, obstacles[i].code, "destroying %s: %s %s; %s", dataset,
