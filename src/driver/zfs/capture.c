@@ -89,7 +89,7 @@ varve_zfs_capture_active(gpointer self, guint64 of, guint64 id, GError **error)
         return FALSE;
     if (lzc_exists(committed.text))
         return varve_zfs_set_error(error, EEXIST, "creating", committed.text);
-    if (!varve_zfs_flush_pages(zfs, active.text, error))
+    if (!varve_zfs_flush_pages(zfs, &active, error))
         return FALSE;
     if (run_steps(zfs, of, id, error))
         return TRUE;

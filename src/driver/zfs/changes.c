@@ -126,7 +126,7 @@ open_after(VarveZfs *zfs, const VarveDriverSnapshot *snapshot, Opened *opened, G
     VarveZfsName extracted = varve_zfs_extracted(zfs, snapshot->id);
     if (lzc_exists(extracted.text))
         opened->after = g_strdup(extracted.text);
-    else if (varve_zfs_flush_pages(zfs, active.text, error))
+    else if (varve_zfs_flush_pages(zfs, &active, error))
         opened->after =
             varve_zfs_control_snapshot(active.text, "varve-changes", &opened->keeper, error);
     if (opened->after == NULL)

@@ -38,6 +38,12 @@ varve_zfs_extracted(const VarveZfs *zfs, guint64 id)
 }
 
 VarveZfsName
+varve_zfs_active_extracted(const VarveZfs *zfs, guint64 id)
+{
+    return make_name("%s/runtime/%" G_GUINT64_FORMAT "@extracted", zfs->base, id);
+}
+
+VarveZfsName
 varve_zfs_capture(const VarveZfsName *dataset, guint64 id)
 {
     return make_name("%s@capture-%" G_GUINT64_FORMAT, dataset->text, id);

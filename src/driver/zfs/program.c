@@ -58,6 +58,17 @@ varve_zfs_run(const char *base, VarveZfsProgramKind kind, const char *program, n
     return result != NULL ? fnvlist_dup(result) : fnvlist_alloc();
 }
 
+nvlist_t *
+varve_zfs_datasets(const VarveZfsName *names, gsize n)
+{
+    g_autofree char **pointers = g_new(char *, n);
+    for (gsize i = 0; i < n; i++)
+        pointers[i] = (char *)names[i].text;
+    nvlist_t *args = fnvlist_alloc();
+    fnvlist_add_string_array(args, "datasets", pointers, (guint)n);
+    return args;
+}
+
 /* --- tables ----------------------------------------------------------------------------------- */
 
 const char *

@@ -76,7 +76,7 @@ varve_zfs_usage(gpointer self, const VarveDriverSnapshot *snapshot, VarveUsage *
         return FALSE;
     if (lzc_exists(extracted.text))
         return measure(zfs, extracted.text, committed.text, whole, usage, error);
-    return varve_zfs_flush_pages(zfs, active.text, error) && varve_zfs_wait_group(zfs, error) &&
+    return varve_zfs_flush_pages(zfs, &active, error) && varve_zfs_wait_group(zfs, error) &&
            measure(zfs, active.text, active.text, whole, usage, error);
 }
 

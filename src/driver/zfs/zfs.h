@@ -56,12 +56,14 @@ typedef struct {
     char text[ZFS_MAX_DATASET_NAME_LEN];
 } VarveZfsName;
 
-VarveZfsName varve_zfs_active(const VarveZfs *zfs, guint64 id);          /* runtime/<id> */
-VarveZfsName varve_zfs_committed(const VarveZfs *zfs, guint64 id);       /* storage/<id> */
-VarveZfsName varve_zfs_extracted(const VarveZfs *zfs, guint64 id);       /* its @extracted; of
-                                                                            empty for 0 */
-VarveZfsName varve_zfs_capture(const VarveZfsName *dataset, guint64 id); /* @capture-<id> */
-VarveZfsName varve_zfs_below(const VarveZfs *zfs, const char *name);     /* <base>/<name> */
+VarveZfsName varve_zfs_active(const VarveZfs *zfs, guint64 id);           /* runtime/<id> */
+VarveZfsName varve_zfs_committed(const VarveZfs *zfs, guint64 id);        /* storage/<id> */
+VarveZfsName varve_zfs_extracted(const VarveZfs *zfs, guint64 id);        /* its @extracted; of
+                                                                             empty for 0 */
+VarveZfsName varve_zfs_active_extracted(const VarveZfs *zfs, guint64 id); /* runtime/<id>@extracted:
+                                                                             see commit.c */
+VarveZfsName varve_zfs_capture(const VarveZfsName *dataset, guint64 id);  /* @capture-<id> */
+VarveZfsName varve_zfs_below(const VarveZfs *zfs, const char *name);      /* <base>/<name> */
 
 /* The name of the zpool that a dataset is in. */
 char *varve_zfs_pool_of(const char *dataset);
@@ -98,6 +100,9 @@ typedef enum {
  * may be NULL, and gets the base added). Returns the table that it returned. */
 nvlist_t *varve_zfs_run(const char *base, VarveZfsProgramKind kind, const char *program,
                         nvlist_t *args, const char *doing, GError **error);
+
+/* Arguments for a program: args["datasets"], the names. */
+nvlist_t *varve_zfs_datasets(const VarveZfsName *names, gsize n);
 
 /* Members of tables; NULL or fallback where they are missing or of another type. */
 const char *varve_zfs_string(nvlist_t *table, const char *name);
@@ -161,8 +166,20 @@ gboolean varve_zfs_space(gpointer self, guint64 *size, guint64 *free, GError **e
 int varve_zfs_open_root(const VarveZfs *zfs, const char *dataset, GError **error);
 
 /* Has what was written to a dataset through mappings of files, if it is mounted anywhere, reach
- * ZFS. */
-gboolean varve_zfs_flush_pages(VarveZfs *zfs, const char *dataset, GError **error);
+ * ZFS (pages.c). */
+gboolean varve_zfs_flush_pages(const VarveZfs *zfs, const VarveZfsName *dataset, GError **error);
+
+/* The same in two steps: whether the dataset, which has one of the names, is mounted in any mount
+ * namespace; and the writing back of one that is. */
+gboolean varve_zfs_is_mounted(const VarveZfs *zfs, const VarveZfsName *names, gsize n,
+                              gboolean *mounted, GError **error);
+gboolean varve_zfs_write_pages_back(const VarveZfs *zfs, const VarveZfsName *dataset,
+                                    GError **error);
+
+/* Does something that takes space; again while what was removed is being freed. */
+typedef gboolean (*VarveZfsStep)(VarveZfs *zfs, guint64 id, gpointer data, GError **error);
+gboolean varve_zfs_do_with_space(VarveZfs *zfs, VarveZfsStep step, guint64 id, gpointer data,
+                                 GError **error);
 
 /* Waits until all that was written before the call is on disk; callers share the wait. */
 gboolean varve_zfs_wait_group(VarveZfs *zfs, GError **error);
