@@ -11,7 +11,7 @@
  *     closure.c                                          from an image to all its blobs
  *     names.c                                            names in the metadata store
  *     images.c, inspect.c, prune.c                       the API
- *     unpack.c, turn.c                                   layers into snapshots
+ *     unpack.c and unpack-*.c, turn.c                    layers into snapshots
  *     import.c and import-*.c                            archives in
  *     export.c and export-*.c                            archives out
  */

@@ -13,6 +13,7 @@
 
 #include "base/stream.h"
 #include "base/tree.h"
+#include "layer/settle.h"
 
 typedef enum {
     /* root holds all that the layers below had; what a whiteout names is removed. */
@@ -33,6 +34,9 @@ typedef struct {
      * Directories that the layer has entries in without having them itself take their attributes
      * from there, and symbolic links to directories are those of both. */
     int parent;
+    /* Not NULL: with VARVE_WHITEOUTS_OVERLAY, the layers below are not there yet; what depends on
+     * them is noted here. */
+    VarveUnsettled *unsettled;
     VarveWhiteouts whiteouts;
     gboolean fresh; /* nothing is in root yet */
     /* What the compressed bytes and the archive must be; NULL: anything. */

@@ -289,7 +289,8 @@ varve_directory_open(VarveDirectories *all, VarveDirectory *parent, const char *
 gboolean
 varve_directory_is_merged(VarveDirectories *all, const VarveDirectory *directory)
 {
-    if (all->target->whiteouts != VARVE_WHITEOUTS_OVERLAY || all->target->parent < 0)
+    if (all->target->whiteouts != VARVE_WHITEOUTS_OVERLAY ||
+        (all->target->parent < 0 && all->target->unsettled == NULL))
         return FALSE;
     for (; directory != NULL; directory = directory->parent) {
         if (directory->opaque)
@@ -301,7 +302,7 @@ varve_directory_is_merged(VarveDirectories *all, const VarveDirectory *directory
 int
 varve_directory_open_below(VarveDirectories *all, const VarveDirectory *directory)
 {
-    if (!varve_directory_is_merged(all, directory))
+    if (all->target->parent < 0 || !varve_directory_is_merged(all, directory))
         return -1;
     char path[PATH_MAX];
     const char *rest = write_path(directory, NULL, path + sizeof path - 1);
@@ -392,6 +393,16 @@ follow_link(Way *way, int dirfd, const char *name, GError **error)
     return TRUE;
 }
 
+static gboolean
+note_unsettled(VarveDirectories *all, const VarveDirectory *made)
+{
+    if (all->target->unsettled == NULL || !varve_directory_is_merged(all, made))
+        return TRUE;
+    g_autofree char *path = varve_directory_path(made);
+    varve_unsettled_note(all->target->unsettled, path);
+    return TRUE;
+}
+
 /* Nothing of that name is in the layer: makes it what it is in the layers below. *next stays NULL
  * when it is a symbolic link, which is followed then. */
 static gboolean
@@ -401,7 +412,7 @@ enter_missing(VarveDirectories *all, VarveDirectory *at, const char *name, Way *
     struct stat st;
     varve_autofd below = varve_directory_open_below(all, at);
     if (below < 0 || fstatat(below, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return make_directory(all, at, name, -1, next, error);
+        return make_directory(all, at, name, -1, next, error) && note_unsettled(all, *next);
     if (S_ISLNK(st.st_mode))
         return follow_link(way, below, name, error);
     if (S_ISDIR(st.st_mode))

@@ -120,6 +120,8 @@ make_opaque(VarveWriter *writer, VarveDirectory *directory, int fd, GError **err
     directory->dirty = TRUE;
     if (writer->target->whiteouts == VARVE_WHITEOUTS_REMOVE)
         return empty(writer, directory, error);
+    if (directory->parent == NULL && writer->target->unsettled != NULL)
+        return varve_unsettled_give_up(writer->target->unsettled, error);
     if (directory->parent == NULL)
         return writer->target->parent < 0 || whiteout_below(writer, directory, fd, error);
     return varve_writer_make_opaque(directory, fd, error);

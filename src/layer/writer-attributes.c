@@ -206,6 +206,10 @@ gboolean
 varve_writer_set_directory(VarveWriter *writer, const VarvePlace *place, VarveDirectory *directory,
                            const VarveTarEntry *entry, gboolean merged, GError **error)
 {
+    if (writer->target->unsettled != NULL) {
+        g_autofree char *path = varve_directory_path(directory);
+        varve_unsettled_forget(writer->target->unsettled, path);
+    }
     gboolean inherits = place->directory != directory && place->directory->default_acl;
     int fd = -1;
     if (entry->n_xattrs > 0 || merged || inherits) {

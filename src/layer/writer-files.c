@@ -127,6 +127,8 @@ may_go_on(guint64 bytes, gpointer writer, GError **error)
 static gboolean
 copy_up(VarveWriter *writer, const VarvePlace *target, GError **error)
 {
+    if (writer->target->unsettled != NULL)
+        return varve_unsettled_give_up(writer->target->unsettled, error);
     varve_autofd below = varve_directory_open_below(writer->directories, target->directory);
     if (below < 0)
         return varve_error_set_errno(error, ENOENT, "linking to it");

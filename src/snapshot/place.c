@@ -31,6 +31,21 @@ load(VarveStoreTxn *txn, gpointer data, GError **error)
     return varve_lineage_load(txn, id, VARVE_KIND_ACTIVE, record->parent, &o->lineage, error);
 }
 
+static gboolean
+load_tree(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Opening *o = data;
+    guint64 id;
+    g_autoptr(VarveSnapshotRecord) record = NULL;
+    if (!varve_lookup(txn, o->pool, o->key, &id, &record, error))
+        return FALSE;
+    if ((VarveKind)record->kind != VARVE_KIND_COMMITTED)
+        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+                               "it is not committed, but %s",
+                               varve_kind_name((VarveKind)record->kind));
+    return varve_lineage_load(txn, 0, VARVE_KIND_VIEW, id, &o->lineage, error);
+}
+
 /* The root of a mount that nobody sees. */
 static int
 open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
@@ -68,4 +83,17 @@ varve_snapshot_open_place(VarvePool *pool, const char *key, VarvePlace *place, G
     *place = opened;
     opened = (VarvePlace)VARVE_PLACE_INIT;
     return TRUE;
+}
+
+int
+varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error)
+{
+    Opening o = {.pool = pool, .key = name};
+    int fd = varve_store_read(pool->engine->store, load_tree, &o, error)
+                 ? open_mounted(pool, &o.lineage.snapshot, error)
+                 : -1;
+    varve_lineage_clear(&o.lineage);
+    if (fd < 0)
+        varve_prefix_operation(error, "opening", pool, name);
+    return fd;
 }
