@@ -36,6 +36,9 @@ take_turn(VarveUnpackLayer *layer, GError **error)
         varve_turn_take(unpacking->images->engine->rootfd, what, unpacking->watch.cancelled, error);
     if (layer->turn == NULL || !varve_unpack_layer_find(layer, &layer->there, error))
         return FALSE;
+    /* To keep it, while waiting for another one, could be to wait for each other in a ring. */
+    if (layer->there)
+        g_clear_pointer(&layer->turn, varve_turn_end);
     return layer->there || (varve_lease_hold(unpacking->lease, layer->blob->digest, error) &&
                             is_there(unpacking->pool, layer->key, &begun, error) &&
                             (!begun || varve_snapshot_remove(unpacking->pool, layer->key, error)));

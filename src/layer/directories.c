@@ -394,13 +394,12 @@ follow_link(Way *way, int dirfd, const char *name, GError **error)
 }
 
 static gboolean
-note_unsettled(VarveDirectories *all, const VarveDirectory *made)
+note_unsettled(VarveDirectories *all, const VarveDirectory *made, GError **error)
 {
     if (all->target->unsettled == NULL || !varve_directory_is_merged(all, made))
         return TRUE;
     g_autofree char *path = varve_directory_path(made);
-    varve_unsettled_note(all->target->unsettled, path);
-    return TRUE;
+    return varve_unsettled_note(all->target->unsettled, path, VARVE_UNSETTLED_DIRECTORY, error);
 }
 
 /* Nothing of that name is in the layer: makes it what it is in the layers below. *next stays NULL
@@ -412,7 +411,7 @@ enter_missing(VarveDirectories *all, VarveDirectory *at, const char *name, Way *
     struct stat st;
     varve_autofd below = varve_directory_open_below(all, at);
     if (below < 0 || fstatat(below, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return make_directory(all, at, name, -1, next, error) && note_unsettled(all, *next);
+        return make_directory(all, at, name, -1, next, error) && note_unsettled(all, *next, error);
     if (S_ISLNK(st.st_mode))
         return follow_link(way, below, name, error);
     if (S_ISDIR(st.st_mode))

@@ -8,8 +8,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* What a path may need, all of it if different things stood there in turn. */
+enum {
+    ATTRIBUTES = 1 << 0,
+    NO_LINK = 1 << 1, /* what was put into the directory belongs there: below is no symbolic link */
+    HIDES = 1 << 2,   /* the whiteout is for something that is below */
+};
+
 struct VarveUnsettled {
-    GHashTable *paths; /* of char* */
+    GHashTable *paths; /* of char* to these */
     gboolean gave_up;
 };
 
@@ -18,7 +25,7 @@ varve_unsettled_new(void)
 {
     VarveUnsettled *unsettled = g_new0(VarveUnsettled, 1);
     unsettled->paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    varve_unsettled_note(unsettled, "");
+    g_hash_table_insert(unsettled->paths, g_strdup(""), GUINT_TO_POINTER(ATTRIBUTES));
     return unsettled;
 }
 
@@ -31,16 +38,29 @@ varve_unsettled_free(VarveUnsettled *unsettled)
     g_free(unsettled);
 }
 
-void
-varve_unsettled_note(VarveUnsettled *unsettled, const char *path)
+/* So that a hostile layer takes no memory to speak of. */
+#define MAX_NOTED 50000
+
+gboolean
+varve_unsettled_note(VarveUnsettled *unsettled, const char *path, VarveUnsettledKind kind,
+                     GError **error)
 {
-    g_hash_table_add(unsettled->paths, g_strdup(path));
+    static const guint needs[] = {
+        [VARVE_UNSETTLED_DIRECTORY] = ATTRIBUTES | NO_LINK, [VARVE_UNSETTLED_WHITEOUT] = HIDES};
+    if (g_hash_table_size(unsettled->paths) == MAX_NOTED)
+        return varve_unsettled_give_up(unsettled, error);
+    guint known = GPOINTER_TO_UINT(g_hash_table_lookup(unsettled->paths, path));
+    g_hash_table_insert(unsettled->paths, g_strdup(path), GUINT_TO_POINTER(known | needs[kind]));
+    return TRUE;
 }
 
 void
-varve_unsettled_forget(VarveUnsettled *unsettled, const char *path)
+varve_unsettled_give_attributes(VarveUnsettled *unsettled, const char *path)
 {
-    g_hash_table_remove(unsettled->paths, path);
+    guint known = GPOINTER_TO_UINT(g_hash_table_lookup(unsettled->paths, path));
+    if (known != 0)
+        g_hash_table_insert(unsettled->paths, g_strdup(path),
+                            GUINT_TO_POINTER(known & ~(guint)ATTRIBUTES));
 }
 
 gboolean
@@ -92,22 +112,57 @@ look_below(int parent, const char *path, mode_t *type, GError **error)
     return TRUE;
 }
 
-static gboolean
-settle_one(int root, int parent, const char *path, gboolean *settled, GError **error)
+int
+varve_whiteout_remove(int dirfd, const char *name)
 {
-    mode_t type;
+    struct stat st, directory;
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return is_absent(errno) ? 0 : errno;
+    if (!S_ISCHR(st.st_mode) || st.st_rdev != 0)
+        return 0;
+    if (fstat(dirfd, &directory) < 0 || unlinkat(dirfd, name, 0) < 0)
+        return errno;
+    const struct timespec times[] = {directory.st_atim, directory.st_mtim};
+    return futimens(dirfd, times) < 0 ? errno : 0;
+}
+
+/* An entry that came later may have taken its place. */
+static gboolean
+settle_whiteout(int root, const char *path, GError **error)
+{
+    const char *slash = strrchr(path, '/');
+    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
+    varve_autofd fd = open_directory(root, directory);
+    int failed = fd < 0 ? 0 : varve_whiteout_remove(fd, slash == NULL ? path : slash + 1);
+    return failed == 0 || varve_error_set_errno(error, failed, "removing the whiteout");
+}
+
+/* Here too. */
+static gboolean
+settle_attributes(int root, int parent, const char *path, GError **error)
+{
     varve_autofd to = open_directory(root, path);
-    if (to < 0) /* an entry that came later took its place */
+    if (to < 0)
         return is_absent(errno) || varve_error_set_errno(error, errno, "opening it");
-    if (!look_below(parent, path, &type, error))
-        return FALSE;
-    *settled = type == 0 || S_ISDIR(type);
-    if (!S_ISDIR(type))
-        return TRUE;
     varve_autofd from = open_directory(parent, path);
     if (from < 0)
         return varve_error_set_errno(error, errno, "opening it in the layers below");
     return varve_tree_copy_attributes(from, to, error);
+}
+
+static gboolean
+settle_one(int root, int parent, const char *path, guint needs, gboolean *settled, GError **error)
+{
+    mode_t below;
+    if (!look_below(parent, path, &below, error))
+        return FALSE;
+    *settled = (needs & NO_LINK) == 0 || below == 0 || S_ISDIR(below);
+    if (!*settled)
+        return TRUE;
+    if ((needs & HIDES) != 0 && below == 0 && !settle_whiteout(root, path, error))
+        return FALSE;
+    return (needs & ATTRIBUTES) == 0 || !S_ISDIR(below) ||
+           settle_attributes(root, parent, path, error);
 }
 
 gboolean
@@ -115,12 +170,12 @@ varve_unsettled_settle(VarveUnsettled *unsettled, int root, int parent, gboolean
                        GError **error)
 {
     GHashTableIter iter;
-    gpointer path;
+    gpointer path, needs;
     *settled = TRUE;
     g_hash_table_iter_init(&iter, unsettled->paths);
-    while (*settled && g_hash_table_iter_next(&iter, &path, NULL)) {
-        if (!settle_one(root, parent, path, settled, error)) {
-            g_prefix_error(error, "settling directory '%s': ", (const char *)path);
+    while (*settled && g_hash_table_iter_next(&iter, &path, &needs)) {
+        if (!settle_one(root, parent, path, GPOINTER_TO_UINT(needs), settled, error)) {
+            g_prefix_error(error, "settling '%s': ", (const char *)path);
             return FALSE;
         }
     }

@@ -6,8 +6,9 @@
  * Layers of overlayfs that are applied before those below them are there, side by side.
  *
  * A layer depends little on what is below: a directory that it has entries in without having it
- * itself takes its attributes from there, and so does the root. Applying such a layer notes those
- * directories; settling it, when the layers below are there, gives them what they should have.
+ * itself takes its attributes from there, and so does the root; and a whiteout is wrong where it
+ * hides nothing. Applying such a layer notes those places; settling it, when the layers below are
+ * there, gives the directories what they should have, and takes such whiteouts away.
  * Rarely that is not enough: a path leads over a symbolic link of a layer below, a hard link to a
  * file of one. Such a layer is thrown away and applied once more, on what is below it.
  */
@@ -19,10 +20,22 @@ typedef struct VarveUnsettled VarveUnsettled;
 VarveUnsettled *varve_unsettled_new(void);
 void varve_unsettled_free(VarveUnsettled *unsettled);
 
+typedef enum {
+    VARVE_UNSETTLED_DIRECTORY, /* made because something is in it */
+    VARVE_UNSETTLED_WHITEOUT,
+} VarveUnsettledKind;
+
 /* For who applies the layer. Paths are relative to the root, which is "" and noted from the
- * beginning. */
-void varve_unsettled_note(VarveUnsettled *unsettled, const char *path);
-void varve_unsettled_forget(VarveUnsettled *unsettled, const char *path);
+ * beginning. Gives up where there are very many. */
+gboolean varve_unsettled_note(VarveUnsettled *unsettled, const char *path, VarveUnsettledKind kind,
+                              GError **error);
+
+/* The layer has an entry for a directory, noted or not. */
+void varve_unsettled_give_attributes(VarveUnsettled *unsettled, const char *path);
+
+/* Removes what is there if it is a whiteout; the directory keeps its times. Returns an errno value.
+ */
+int varve_whiteout_remove(int dirfd, const char *name);
 
 /* Sets an error: the layer cannot go on without those below. Returns FALSE. */
 gboolean varve_unsettled_give_up(VarveUnsettled *unsettled, GError **error);

@@ -13,10 +13,38 @@
 
 /* --- as overlayfs has them ------------------------------------------------------------------- */
 
-/* What the layer itself made there before gives way. */
+/* Whether the layers below have something there. As long as they are not there, it is noted, and
+ * taken to be so. */
+static gboolean
+hides_something(VarveWriter *writer, const VarvePlace *place, gboolean *hides, GError **error)
+{
+    *hides = FALSE;
+    if (!varve_directory_is_merged(writer->directories, place->directory))
+        return TRUE;
+    if (writer->target->unsettled != NULL) {
+        g_autofree char *directory = varve_directory_path(place->directory);
+        g_autofree char *path = g_build_filename(directory, place->name, NULL);
+        *hides = TRUE;
+        return varve_unsettled_note(writer->target->unsettled, path, VARVE_UNSETTLED_WHITEOUT,
+                                    error);
+    }
+    struct stat st;
+    varve_autofd below = varve_directory_open_below(writer->directories, place->directory);
+    *hides = below >= 0 && fstatat(below, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return TRUE;
+}
+
+/* What the layer itself made there before gives way. Where nothing is to be hidden there must be no
+ * whiteout: overlayfs leaves them out of directories that it merges, and lists them in others. */
 static gboolean
 make_whiteout(VarveWriter *writer, const VarvePlace *place, GError **error)
 {
+    gboolean hides;
+    if (!hides_something(writer, place, &hides, error))
+        return FALSE;
+    if (!hides)
+        return varve_writer_remove(writer, place, error);
+    writer->has_whiteouts = TRUE;
     place->directory->dirty = TRUE;
     if (mknodat(place->dirfd, place->name, S_IFCHR, 0) == 0)
         return TRUE;
@@ -25,6 +53,47 @@ make_whiteout(VarveWriter *writer, const VarvePlace *place, GError **error)
     return varve_writer_remove(writer, place, error) &&
            (mknodat(place->dirfd, place->name, S_IFCHR, 0) == 0 ||
             varve_error_set_errno(error, errno, "making the whiteout"));
+}
+
+gboolean
+varve_writer_make_opaque(VarveDirectory *directory, int fd, GError **error)
+{
+    directory->opaque = TRUE;
+    return fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) == 0 ||
+           varve_error_set_errno(error, errno, "making directory '%s' opaque", directory->name);
+}
+
+/* Those beneath a directory that has become opaque hide nothing any more. */
+static gboolean
+remove_whiteouts(VarveWriter *writer, int fd, GError **error)
+{
+    g_autoptr(VarveWalk) walk =
+        varve_walk_new(fd, ".", "removing whiteouts", &writer->target->watch, error);
+    if (walk == NULL)
+        return FALSE;
+    VarveWalkEntry entry;
+    while (varve_walk_next(walk, &entry, error)) {
+        int failed = 0;
+        if (entry.name == NULL && varve_walk_depth(walk) == 0)
+            return TRUE;
+        if (entry.name == NULL && !varve_walk_leave(walk, NULL, error))
+            return FALSE;
+        if (entry.name != NULL && entry.type == DT_DIR)
+            failed = varve_walk_enter(walk, entry.name);
+        else if (entry.name != NULL && entry.type == DT_CHR)
+            failed = varve_whiteout_remove(varve_walk_fd(walk), entry.name);
+        if (failed != 0)
+            return varve_error_set_errno(error, failed, "removing the whiteout '%s'", entry.name);
+    }
+    return FALSE;
+}
+
+/* What is in the directory stays. */
+static gboolean
+hide_below(VarveWriter *writer, VarveDirectory *directory, int fd, GError **error)
+{
+    return varve_writer_make_opaque(directory, fd, error) &&
+           (!writer->has_whiteouts || remove_whiteouts(writer, fd, error));
 }
 
 /* Overlayfs merges the roots of layers whatever they say: each name is removed for itself. */
@@ -49,7 +118,7 @@ whiteout_below(VarveWriter *writer, VarveDirectory *root, int fd, GError **error
                 return FALSE;
             int inner =
                 directory != NULL ? varve_directory_fd(writer->directories, directory, error) : -1;
-            if (inner < 0 || !varve_writer_make_opaque(directory, inner, error))
+            if (inner < 0 || !hide_below(writer, directory, inner, error))
                 return FALSE;
         } else if (!make_whiteout(writer, &(VarvePlace){root, fd, name}, error)) {
             return FALSE;
@@ -57,14 +126,6 @@ whiteout_below(VarveWriter *writer, VarveDirectory *root, int fd, GError **error
     }
     root->opaque = TRUE;
     return TRUE;
-}
-
-gboolean
-varve_writer_make_opaque(VarveDirectory *directory, int fd, GError **error)
-{
-    directory->opaque = TRUE;
-    return fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) == 0 ||
-           varve_error_set_errno(error, errno, "making directory '%s' opaque", directory->name);
 }
 
 /* --- in a tree that has everything ----------------------------------------------------------- */
@@ -124,7 +185,7 @@ make_opaque(VarveWriter *writer, VarveDirectory *directory, int fd, GError **err
         return varve_unsettled_give_up(writer->target->unsettled, error);
     if (directory->parent == NULL)
         return writer->target->parent < 0 || whiteout_below(writer, directory, fd, error);
-    return varve_writer_make_opaque(directory, fd, error);
+    return hide_below(writer, directory, fd, error);
 }
 
 static gboolean

@@ -208,7 +208,7 @@ varve_writer_set_directory(VarveWriter *writer, const VarvePlace *place, VarveDi
 {
     if (writer->target->unsettled != NULL) {
         g_autofree char *path = varve_directory_path(directory);
-        varve_unsettled_forget(writer->target->unsettled, path);
+        varve_unsettled_give_attributes(writer->target->unsettled, path);
     }
     gboolean inherits = place->directory != directory && place->directory->default_acl;
     int fd = -1;

@@ -159,11 +159,22 @@ is_same_file(const VarvePlace *a, const VarvePlace *b)
            at.st_dev == bt.st_dev;
 }
 
+static gboolean
+is_whiteout(const VarveWriter *writer, const VarvePlace *place)
+{
+    struct stat st;
+    return writer->has_whiteouts &&
+           fstatat(place->dirfd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISCHR(st.st_mode) && st.st_rdev == 0;
+}
+
 /* A directory is refused by the kernel, and so is what is on another file system. A symbolic link
  * is linked itself, not followed. */
 static gboolean
 link_places(VarveWriter *writer, const VarvePlace *target, const VarvePlace *place, GError **error)
 {
+    if (is_whiteout(writer, target))
+        return varve_error_set_errno(error, ENOENT, "linking to it");
     if (linkat(target->dirfd, target->name, place->dirfd, place->name, 0) == 0)
         return TRUE;
     int failed = errno;

@@ -17,6 +17,7 @@ struct VarveWriter {
     uid_t uid; /* what a new file gets */
     gid_t gid;
     guint64 xattrs_dropped;
+    gboolean has_whiteouts; /* it made some */
     /* Hashes of the paths that the layer made something at, for opaque directories, which keep
      * that; NULL where nothing else is in the tree. */
     GHashTable *made;

@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import stat
@@ -190,6 +191,75 @@ def test_killed_and_again(pool, tempdir):
         assert keys(pool) == sorted(chain)
         for key in reversed(chain):
             pool("snapshot", "rm", key)
+
+
+def random_layer(chance):
+    """Entries over few names, so that layers meet: paths through what others made or removed."""
+    layer, made = Layer(), set()
+    folders = ["a", "b", "a/c", "a/c/d", "b/e", "link", "link/c"]
+    for _ in range(chance.randrange(2, 12)):
+        folder, name = chance.choice(folders), chance.choice("xyz")
+        attributes = {"uid": chance.randrange(3), "mtime": 1_600_000_000 + chance.random()}
+        kind = chance.randrange(12)
+        if kind < 5:
+            layer.file(f"{folder}/{name}", chance.randbytes(9), **attributes)
+            made.add(f"{folder}/{name}")
+        elif kind < 7:
+            layer.dir(folder if folder[0] != "l" else "a", mode=chance.choice([0o700, 0o2755, 0o711]),
+                      xattrs={"user.n": chance.randbytes(3)}, **attributes)
+        elif kind == 7:
+            layer.symlink("link", chance.choice(["a", "b", "/a", "missing"]), **attributes)
+        elif kind == 8:
+            layer.whiteout(f"{folder}/{name}")
+        elif kind == 9:
+            layer.opaque(chance.choice(["a", "b", "a/c"]))
+        elif kind == 10 and chance.random() < 0.5:
+            layer.dir(".", mode=0o711, **attributes).opaque(".") if chance.random() < 0.2 else (
+                layer.dir(".", mode=0o751, xattrs={"user.root": b"r"}, **attributes))
+        elif made:
+            layer.hardlink(f"{folder}/{name}", chance.choice(sorted(made)))
+    return layer
+
+
+@pytest.mark.parametrize("seed", [*range(10), 147])
+def test_side_by_side_is_one_by_one(varve, make_fs, tempdir, seed):
+    """On overlay, layers that are unpacked at the same time make what they do in turns."""
+    chance, place = random.Random(seed), make_fs("ext4")
+    linked = Layer().dir(".").file("a/x", "below").dir("b", mode=0o700, uid=9).hardlink("b/x", "a/x")
+    stack = [linked] + [random_layer(chance) for _ in range(7)]
+    stack[4].hardlink("b/of-another-layer", "a/x")
+    import_image(varve, tempdir, stack)
+    for kind in "beside", "turns":
+        varve("pool", "create", kind, "--driver", "overlay", "--set", f"path={place}/{kind}")
+    beside = varve("--pool", "beside", "image", "unpack", NAME, status=None)
+    for i in range(len(stack)):
+        name = f"example.org/part-{i}:1"
+        (tempdir / "image.tar").unlink()
+        import_image(varve, tempdir, stack[: i + 1], name)
+        turns = varve("--pool", "turns", "image", "unpack", name, status=None)
+        if turns.returncode:
+            break
+    assert beside.returncode == turns.returncode
+    if beside.returncode:
+        layer = f"layer {i + 1} of "
+        assert layer in beside.stderr and layer in turns.stderr
+    trees = []
+    for kind in "beside", "turns":
+        found = varve.json("--pool", kind, "snapshot", "ls")
+        trees.append({
+            info["name"]: presented(Pooled(varve, kind), info["name"], tempdir / "m") for info in found
+        })
+    assert trees[0] == trees[1]
+
+
+class Pooled:
+    """Varve with one pool."""
+
+    def __init__(self, varve, pool):
+        self.varve, self.pool = varve, pool
+
+    def __call__(self, *args, **options):
+        return self.varve("--pool", self.pool, *args, **options)
 
 
 def test_at_once(pool, tempdir):
