@@ -216,6 +216,7 @@ varve_ingest_restart(VarveIngest *ingest, GError **error)
         return varve_error_set_errno(error, errno, "beginning a blob anew");
     }
     ingest->written = ingest->flushed = ingest->buffered = 0;
+    ingest->failed = FALSE;
     varve_digester_free(ingest->digester);
     ingest->digester = varve_digester_new();
     return TRUE;
