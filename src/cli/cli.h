@@ -104,8 +104,15 @@ void cli_unwatch_engine(void);
 /* The signal that was caught, or 0. */
 int cli_caught_signal(void);
 
+/* Shows text, of one or several lines, none wider than the terminal, on stderr in place of what was
+ * drawn before; the last line has no newline. */
+void cli_draw_progress(const char *text);
+
 /* Takes the progress off the terminal. */
 void cli_clear_progress(void);
+
+/* Writes a line to stderr, the progress being off it. */
+void cli_write_line(const char *line);
 
 /* One error on stderr, as text or as JSON; hint may be NULL. */
 void cli_report_error(const GError *error, const char *hint, gboolean json);

@@ -194,7 +194,9 @@ static const GOptionEntry export_options[] = {
     {NULL},
 };
 
-#define SEE_LS "'varve image ls' lists the images"
+#define SEE_LS    "'varve image ls' lists the images"
+#define SEE_CREDS "--creds says who to be; without it, 'docker login' does"
+#define KEPT      "what was fetched is kept: run it again to go on"
 
 static const CliVerb verbs[] = {
     {
@@ -254,6 +256,48 @@ static const CliVerb verbs[] = {
         .needs = CLI_NEEDS_ENGINE,
         .hint = {[VARVE_ERROR_CORRUPT] = "the archive is damaged: get it again"},
         .run = import,
+    },
+    {
+        .name = "pull",
+        .synopsis = "NAME [--platform PLATFORM]... [--all-platforms] [--name NAME] [OPTION]...",
+        .summary = "Fetch an image from a registry",
+        .about =
+            "Every blob is verified, and what is here is not fetched. When it is interrupted, the\n"
+            "next pull goes on where it ended. Prints the name under which the image is here "
+            "then;\n"
+            "when it fails, no name was changed. Credentials are those of 'docker login'.",
+        .example =
+            "varve image pull debian:12\n"
+            "varve image pull registry.example.org/app:1 --creds me --password-file -\n"
+            "varve image pull debian:12 --platform linux/arm64 --mirror mirror.example.org\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = cli_image_pull_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .hint = {[VARVE_ERROR_UNAVAILABLE] = KEPT,
+                 [VARVE_ERROR_CANCELLED] = KEPT,
+                 [VARVE_ERROR_PERMISSION_DENIED] = SEE_CREDS,
+                 [VARVE_ERROR_NO_SPACE] = "'varve image prune' deletes what no image needs"},
+        .run = cli_image_pull,
+    },
+    {
+        .name = "push",
+        .synopsis = "IMAGE [NAME] [--platform PLATFORM] [OPTION]...",
+        .summary = "Put an image into a registry",
+        .about =
+            "NAME says where to; without it, the image's own name does. Only what is not there is\n"
+            "sent, and digests stay what they are. Prints the name with the digest, by which it "
+            "can\n"
+            "be pulled from then on. Credentials are those of 'docker login'.",
+        .example = "varve image push registry.example.org/app:1\n"
+                   "varve image push debian:12 registry.example.org/base:12 --platform arm64\n",
+        .min_args = 1,
+        .max_args = 2,
+        .options = cli_image_push_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_PERMISSION_DENIED] = SEE_CREDS},
+        .run = cli_image_push,
     },
     {
         .name = "unpack",
