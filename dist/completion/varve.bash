@@ -7,7 +7,7 @@
 
 _varve_pool_verbs="create ls inspect rm drivers"
 _varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff usage label rm"
-_varve_image_verbs="ls inspect history import unpack export tag rm prune"
+_varve_image_verbs="ls inspect history import pull push unpack export tag rm prune"
 _varve_system_verbs="info cleanup"
 
 # Offers those of the words given that begin with what was typed.
@@ -58,8 +58,8 @@ _varve_arguments() {
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
     "snapshot stat 0" | "snapshot diff 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
-    "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0") _varve_names image ls ;;
-    "image export "* | "image rm "*) _varve_names image ls ;;
+    "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0" | "image push 0") _varve_names image ls ;;
+    "image export "* | "image rm "* | "image pull 0") _varve_names image ls ;;
     "image import 0") _varve_files ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
     esac
@@ -81,6 +81,11 @@ _varve_options() {
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
     "image unpack") options+=" --platform" ;;
+    "image pull") options+=" --name --platform --all-platforms --mirror" ;;&
+    "image push") options+=" --platform" ;;&
+    "image pull" | "image push")
+        options+=" --creds --password-file --auth-file --plain-http --ca --certs --jobs --retries --progress"
+        ;;
     "image history") options+=" --platform --full" ;;
     "image import") options+=" --name --only" ;;
     "image export") options+=" --output --format --platform" ;;
@@ -91,11 +96,12 @@ _varve_options() {
 # The values of the option before the cursor; fails when it takes none.
 _varve_values() {
     case $previous in
-    --root | --mount | -m) _varve_directories ;;
+    --root | --mount | -m | --certs) _varve_directories ;;
     --pool) _varve_names pool ls ;;
     --driver) _varve_words auto overlay btrfs native ;;
     --set | --name | -n | --only) COMPREPLY=() ;;
-    --output | -o) _varve_files ;;
+    --creds | --mirror | --jobs | -j | --retries) COMPREPLY=() ;;
+    --output | -o | --password-file | --auth-file | --ca) _varve_files ;;
     --format | -f) _varve_words oci dir docker ;;
     --platform) _varve_words linux/amd64 linux/arm64 linux/arm/v7 ;;
     --label | -l) COMPREPLY=() ;;
@@ -119,6 +125,7 @@ _varve() {
         --root | --pool) varve+=("$previous" "$word") ;;
         --driver | --set | --mount | -m | --label | -l | --parent | -p) ;;
         --name | -n | --only | --output | -o | --format | -f | --platform) ;;
+        --creds | --password-file | --auth-file | --ca | --certs | --mirror | --jobs | -j | --retries) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

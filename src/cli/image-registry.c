@@ -177,6 +177,8 @@ read_remote(Remote *remote, GError **error)
 {
     if (option.jobs < 0 || option.jobs > MAX_JOBS)
         return cli_usage_error(error, "--jobs is a number from 1 to %d", MAX_JOBS);
+    if (option.retries < -1)
+        return cli_usage_error(error, "--retries is 0 or more");
     if (!read_credentials(&remote->user, &remote->password, error))
         return FALSE;
     remote->remote = (VarveImageRemote){

@@ -259,7 +259,7 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "pull",
-        .synopsis = "NAME [--platform PLATFORM]... [--all-platforms] [--name NAME] [OPTION]...",
+        .synopsis = "NAME [--platform PLATFORM]... [--name NAME] [OPTION]...",
         .summary = "Fetch an image from a registry",
         .about =
             "Every blob is verified, and what is here is not fetched. When it is interrupted, the\n"

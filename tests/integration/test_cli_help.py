@@ -15,7 +15,7 @@ from conftest import VARVE
 NOUNS = {
     "pool": "create ls inspect rm drivers",
     "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff usage label rm",
-    "image": "ls inspect history import unpack export tag rm prune",
+    "image": "ls inspect history import pull push unpack export tag rm prune",
     "system": "info cleanup",
 }
 VERBS = [(noun, verb) for noun, verbs in NOUNS.items() for verb in verbs.split()]
@@ -57,7 +57,7 @@ def test_manual_has_verb_and_its_options(varve, noun, verb):
     assert re.search(rf"^\.Cm {noun} {verb}$", manual, re.M)  # in the synopsis
     assert re.search(rf"^\.It Cm {verb}\b", manual, re.M)
     own = varve(noun, verb, "--help").stdout.split("Options of every command")[0]
-    for option in re.findall(r"^  (?:-\w, )?--(\w+)", own, re.M):
+    for option in re.findall(r"^  (?:-\w, )?--([\w-]+)", own, re.M):
         assert re.search(rf"^\.It Fl (\w , )?-{option}\b", manual, re.M)
 
 
@@ -129,7 +129,7 @@ def test_completion_knows_the_verbs(varve):
 @pytest.mark.parametrize("noun, verb", VERBS)
 def test_completion_knows_the_options(varve, noun, verb):
     text = varve(noun, verb, "--help").stdout
-    options = re.findall(r"^  (?:-\w, )?(--\w+)", text, re.M)
+    options = re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.M)
     offered = complete(f"varve {noun} {verb} --", VARVE, varve.root)
     assert set(offered) == set(options) - {"--version"}
 
