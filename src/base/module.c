@@ -2,12 +2,23 @@
 #include "base/module.h"
 #include <dlfcn.h>
 
-/* The dynamic linker looks for $ORIGIN beside the file that this code is in: libvarve.so, in the
- * build directory or where it was installed. */
+/* Beside the file that this code is in: libvarve.so, in the build directory or where it was
+ * installed. To the dynamic linker $ORIGIN is the place of who calls dlopen(), which is a
+ * sanitizer's library where there is one. */
+static char *
+path_of(const char *name)
+{
+    static char here;
+    Dl_info self = {0};
+    gboolean known = dladdr(&here, &self) != 0 && g_path_is_absolute(self.dli_fname);
+    g_autofree char *directory = known ? g_path_get_dirname(self.dli_fname) : g_strdup("$ORIGIN");
+    return g_strdup_printf("%s/libvarve-%s.so", directory, name);
+}
+
 gconstpointer
 varve_module_load(const char *name, const char *what, GError **error)
 {
-    g_autofree char *file = g_strdup_printf("$ORIGIN/libvarve-%s.so", name);
+    g_autofree char *file = path_of(name);
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     const VarveModule *module = handle != NULL ? dlsym(handle, VARVE_MODULE_SYMBOL) : NULL;
     if (module == NULL) {
