@@ -26,14 +26,13 @@ add_mirrors(GArray *hosts, const VarveImageRemote *options, GPtrArray *names)
     }
 }
 
-static VarveRegistry *
-open_registry(const VarveRegistryClient *client, const VarveReference *name,
-              const VarveImageRemote *options, GError **error)
+static gboolean
+open_registry(VarveRemote *remote, const VarveImageRemote *options, GError **error)
 {
     g_autoptr(GArray) hosts = g_array_new(FALSE, FALSE, sizeof(VarveRegistryHost));
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     const VarveRegistryHost own = {
-        .name = name->domain,
+        .name = remote->name->domain,
         .mirrors = options->mirrors,
         .plain_http = options->plain_http,
         .ca_file = options->ca_file,
@@ -49,7 +48,8 @@ open_registry(const VarveRegistryClient *client, const VarveReference *name,
         .auth_file = options->auth_file,
         .retries = options->retries < 0 ? VARVE_REGISTRY_NO_RETRIES : (guint)options->retries,
     };
-    return client->open(&settings, error);
+    remote->registry = remote->client->open(&settings, error);
+    return remote->registry != NULL;
 }
 
 gboolean
@@ -59,9 +59,7 @@ varve_remote_open(VarveRemote *remote, const VarveReference *name, const VarveIm
     *remote = (VarveRemote){.name = name};
     remote->client = varve_module_load(
         "registry", "the part that speaks to registries, libvarve-registry,", error);
-    remote->registry =
-        remote->client != NULL ? open_registry(remote->client, name, options, error) : NULL;
-    return remote->registry != NULL;
+    return remote->client != NULL && open_registry(remote, options, error);
 }
 
 void
