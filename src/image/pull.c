@@ -43,8 +43,10 @@ fetch_manifest(Pull *pull, const VarveDescriptor *descriptor, GError **error)
     varve_progress_tell(&item, VARVE_IMAGE_FETCHING, 0);
     g_autoptr(GBytes) bytes =
         pull->remote.client->fetch_manifest(pull->remote.registry, &at, NULL, &watch, error);
-    if (bytes == NULL || !store_bytes(pull, descriptor, bytes, error))
+    if (bytes == NULL || !store_bytes(pull, descriptor, bytes, error)) {
+        varve_progress_tell(&item, VARVE_IMAGE_FAILED, 0);
         return FALSE;
+    }
     varve_progress_tell(&item, VARVE_IMAGE_DONE, descriptor->size);
     varve_moved_count(pull->moved, item.stage, descriptor->size);
     return TRUE;

@@ -187,8 +187,10 @@ push_manifest(Push *push, const VarveDescriptor *descriptor, const VarveReferenc
     gboolean there = is_there(push, name, descriptor->digest);
     if (!there) {
         varve_progress_tell(&item, VARVE_IMAGE_PUSHING, 0);
-        if (!send_manifest(push, descriptor, name, error))
+        if (!send_manifest(push, descriptor, name, error)) {
+            varve_progress_tell(&item, VARVE_IMAGE_FAILED, 0);
             return FALSE;
+        }
     }
     varve_progress_tell(&item, there ? VARVE_IMAGE_PRESENT : VARVE_IMAGE_DONE, descriptor->size);
     varve_moved_count(push->moved, item.stage, there ? 0 : descriptor->size);

@@ -390,16 +390,16 @@ class Wire(contextlib.AbstractContextManager):
     """Passes connections on to a server, byte by byte, counts them, and can fail:
 
         .host           where to connect to instead
-        .received       how many bytes went to clients
-        .hold_at        when that many went there, no more do; None: never
-        .cut_at         when that many went there, all connections end, once; None: never
+        .received       how many bytes went to clients; .sent: how many came from them
+        .hold_at        when that many went to clients, no more do; None: never
+        .cut_at         when that many went either way, all connections end, once; None: never
     """
 
     PIECE = 16384
 
     def __init__(self, host):
         self.target = ("127.0.0.1", int(host.rpartition(":")[2]))
-        self.received, self.hold_at, self.cut_at = 0, None, None
+        self.received, self.sent, self.hold_at, self.cut_at = 0, 0, None, None
         self.lock, self.over, self.sockets = threading.Lock(), threading.Event(), []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self.listener.getsockname()[1]}"
@@ -426,6 +426,7 @@ class Wire(contextlib.AbstractContextManager):
         with contextlib.suppress(OSError):
             while data := client.recv(self.PIECE):
                 server.sendall(data)
+                self.count(0, len(data))
         self.end(client, server)
 
     def receive(self, server, client):
@@ -435,17 +436,21 @@ class Wire(contextlib.AbstractContextManager):
                     if self.over.wait(0.01):
                         break
                 client.sendall(data)
-                with self.lock:
-                    self.received += len(data)
-                    if self.cut_at is not None and self.received >= self.cut_at:
-                        self.cut_at = None
-                        self.end(*self.sockets)
+                self.count(len(data), 0)
         self.end(client, server)
+
+    def count(self, received, sent):
+        with self.lock:
+            self.received += received
+            self.sent += sent
+            if self.cut_at is not None and max(self.received, self.sent) >= self.cut_at:
+                self.cut_at = None
+                self.end(*self.sockets)
 
     def reset(self):
         """Fails no more, and counts anew."""
         with self.lock:
-            self.received, self.hold_at, self.cut_at = 0, None, None
+            self.received, self.sent, self.hold_at, self.cut_at = 0, 0, None, None
 
     def __exit__(self, *_):
         self.over.set()

@@ -556,6 +556,37 @@ def test_cut_connection(varve, registry, large):
         assert wire.received <= 8 * MIB - first + 4 * SLACK
 
 
+def test_beginning_that_is_wrong(varve, registry, large):
+    """What an earlier pull left is not the beginning of the blob: found out at the end, and then
+    the blob is fetched whole."""
+    name = f"{registry.host}/a:1"
+    skopeo_push(large, name)
+    varve("pool", "create", "default", "--driver", "native")
+    varve("image", "prune")  # makes the folders
+    layer = noise(8 * MIB, 2)
+    (varve.root / "content/ingest" / digest(layer)[7:]).write_bytes(b"?" + layer[1 : 5 * MIB])
+    varve("image", "pull", name)
+    assert content(varve) == blobs_of(large.path) and begun(varve) == []
+    assert registry.requests(f'"GET /v2/a/blobs/{digest(layer)}') == 2
+
+
+def test_push_over_a_connection_that_is_cut(varve, registry, large, tempdir):
+    varve("image", "import", large.path, "--name", "app:1")
+    with Wire(registry.host) as wire:
+        wire.cut_at = 3 * MIB
+        varve("image", "push", "app:1", f"{wire.host}/a:1")
+        assert wire.cut_at is None
+        assert skopeo_pull(f"{registry.host}/a:1", tempdir / "back") == blobs_of(large.path)
+
+        wire.reset()
+        wire.cut_at = 3 * MIB
+        done = varve("image", "push", "app:1", f"{wire.host}/b:1", "--retries", "0", status=UNAVAILABLE)
+        assert "pushing image" in done.stderr
+        assert registry.requests('"PUT /v2/b/manifests/') == 0
+        varve("image", "push", "app:1", f"{wire.host}/b:1")
+    assert skopeo_pull(f"{registry.host}/b:1", tempdir / "again") == blobs_of(large.path)
+
+
 def test_what_was_fetched_before_is_not_fetched_again(varve, registry, multi):
     """Also of another image, and of one that failed."""
     skopeo_push(multi, f"{registry.host}/multi:1")
@@ -589,8 +620,11 @@ def test_wrong_content(varve, image, what):
         varve("image", "push", "app:1", name)
         other = fresh(varve, "other")
         changes.append(True)
-        done = other("image", "pull", name, status=CORRUPT)
-        assert "sha256:" in done.stderr
+        done = other("--json", "image", "pull", name, "--progress", "-j", "1", status=CORRUPT)
+        told = [json.loads(line) for line in done.stderr.splitlines()]
+        assert "sha256:" in told[-1]["error"]["message"]
+        failed = [t["progress"]["kind"] for t in told[:-1] if t["progress"]["stage"] == "failed"]
+        assert failed == {"manifests": ["manifest"], "blobs": ["config"]}[what]
         assert_nothing_left(other)
         changes.clear()
         other("image", "pull", name)
@@ -690,6 +724,27 @@ def test_the_second_takes_over_when_the_first_dies(varve, registry, large):
         assert direct.received <= 4 * MIB + SLACK
 
 
+def test_prune_spares_what_a_pull_found(varve, registry, large):
+    """The manifest and config that a killed pull left, which the next one has found and not named."""
+    skopeo_push(large, f"{registry.host}/a:1")
+    with Wire(registry.host) as wire:
+        name = f"{wire.host}/a:1"
+        context, there = hold_pull(varve, wire, name, 6 * MIB)
+        with context as process:
+            wait_until(lambda: there() and len(content(varve)) == 2, "all but the layer")
+            process.kill()
+        wire.reset()
+        wire.hold_at = MIB
+        with running(varve, "image", "pull", name, "--progress") as process:
+            lines = iter(process.stderr.readline, "")
+            assert any(re.match("layer .*: fetching", line) for line in lines)
+            pruned = varve.json("image", "prune")
+            assert (pruned["blobs"], pruned["begun"], pruned["in_use"]) == (0, 0, 2)
+            wire.hold_at = None
+            assert process.wait(TIMEOUT) == 0
+    assert names(varve) == {name: large.digest} and content(varve) == blobs_of(large.path)
+
+
 def test_pull_beside_prune(varve, registry, multi):
     """Nothing that a pull relies on goes, whatever is removed and pruned meanwhile."""
     name = f"{registry.host}/multi:1"
@@ -724,6 +779,18 @@ def test_mirror(varve, registry, image, tempdir):
         gone = mirror.host
     other = fresh(varve, "other")
     other("image", "pull", f"{registry.host}/b:1", "--mirror", gone)
+    assert content(other) == blobs_of(image.path)
+
+
+def test_mirror_that_lies(varve, registry, image):
+    skopeo_push(image, f"{registry.host}/a:1")
+    with Simple(lambda request, data: data[::-1] if "/blobs/" in request.place else data) as mirror:
+        varve("image", "import", image.path, "--name", "app:1")
+        varve("image", "push", "app:1", f"{mirror.host}/a:1")
+        mirror.requests.clear()
+        other = fresh(varve, "other")
+        other("image", "pull", f"{registry.host}/a:1", "--mirror", mirror.host)
+        assert sum("/blobs/" in request.path for request in mirror.requests) > 0
     assert content(other) == blobs_of(image.path)
 
 
