@@ -251,12 +251,15 @@ write_piece(VarveIngest *ingest, const char *bytes, gsize size, GError **error)
     return TRUE;
 }
 
+/* What could not be written because of being interrupted is still there to be written by leave().
+ */
 static gboolean
 flush(VarveIngest *ingest, GError **error)
 {
-    gsize size = ingest->buffered;
+    if (ingest->buffered > 0 && !write_piece(ingest, ingest->buffer, ingest->buffered, error))
+        return FALSE;
     ingest->buffered = 0;
-    return size == 0 || write_piece(ingest, ingest->buffer, size, error);
+    return TRUE;
 }
 
 /* Makes pieces of PIECE bytes; large ones are written as they come. */

@@ -530,7 +530,7 @@ def test_killed_and_not_wanted_any_more(varve, registry, large):
             wait_until(there, "the beginning of the layer")
             process.kill()
             process.wait(TIMEOUT)
-    assert len(begun(varve)) == 1
+    assert digest(noise(8 * MIB, 2))[7:] in [file.name for file in begun(varve)]
     assert_nothing_left(varve)
 
 
@@ -553,7 +553,7 @@ def test_cut_connection(varve, registry, large):
         wire.reset()
         other("image", "pull", name)
         assert content(other) == blobs_of(large.path)
-        assert wire.received <= 8 * MIB - first + 4 * SLACK
+        assert wire.received <= 8 * MIB - first + 2 * MIB  # but for what was on the way
 
 
 def test_beginning_that_is_wrong(varve, registry, large):
