@@ -494,9 +494,15 @@ def hold_pull(varve, wire, name, at):
     wire.hold_at = at
     context = running(varve, "image", "pull", name, "--retries", "0")
 
+    def size(file):
+        try:
+            return file.stat().st_size
+        except FileNotFoundError:  # it has become a blob
+            return 0
+
     def there():
         folder = varve.root / "content/ingest"
-        return folder.exists() and any(f.stat().st_size >= at - 2 * MIB for f in begun(varve))
+        return folder.exists() and any(size(file) >= at - 2 * MIB for file in begun(varve))
 
     return context, there
 
