@@ -112,6 +112,10 @@ gboolean varve_changes_same_type(const struct stat *before, const struct stat *a
 VARVE_SHARED gboolean varve_changes_walk(int before, int after, const VarveCompare *how,
                                          VarveChangeSink *sink, GError **error);
 
+/* The same of what is under one path in both: anything, or nothing. */
+gboolean varve_changes_walk_at(const VarveFound *before, const VarveFound *after, const char *path,
+                               const VarveCompare *how, VarveChangeSink *sink, GError **error);
+
 /* Tells name (in dirfd, not followed) with everything in it as added; path is how it is told. */
 gboolean varve_changes_add_tree(int dirfd, const char *name, const char *path,
                                 VarveChangeSink *sink, GError **error);
