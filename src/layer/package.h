@@ -25,8 +25,8 @@
  * grows by is left out, what it lacks in the end is zeros. What vanished is left out, or whited
  * out. The layer is whole, whatever happens; how many files changed under the reading is counted.
  *
- * What a layer cannot say is an error that names it: files whose names begin with ".wh." are
- * VARVE_ERROR_FAILED_PRECONDITION.
+ * What a layer cannot say is an error that names it, VARVE_ERROR_FAILED_PRECONDITION: files whose
+ * names begin with ".wh.", and the deletion of one whose name has more than 251 bytes.
  */
 
 #include "base/stream.h"

@@ -253,6 +253,7 @@ add_file(VarvePacker *packer, const char *path, gboolean *there, GError **error)
     g_string_assign(packer->last, path[1] == '\0' ? "" : path);
     if (S_ISSOCK(subject.st.st_mode)) {
         packer->info->sockets++;
+        *there = FALSE;
         return TRUE;
     }
     return write_subject(packer, path, &subject, error);
@@ -263,6 +264,9 @@ static gboolean
 add_whiteout(VarvePacker *packer, const char *path, GError **error)
 {
     const char *slash = strrchr(path, '/');
+    if (strlen(slash) + strlen(".wh.") > NAME_MAX + 1)
+        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+                               "it was deleted, and its name is too long for a layer to say so");
     g_autofree char *name =
         g_strdup_printf("%.*s" WHITEOUT "%s", (int)(slash - path), path, slash + 1);
     const VarveTarEntry entry = {.type = VARVE_TAR_FILE, .name = name + 1};
@@ -304,6 +308,7 @@ add_way(VarvePacker *packer, const char *path, GError **error)
     return TRUE;
 }
 
+/* What is not there, or is a socket, which no layer has, still hides what was there. */
 static gboolean
 add_change(VarvePacker *packer, const VarveChange *change, GError **error)
 {
@@ -316,7 +321,8 @@ add_change(VarvePacker *packer, const VarveChange *change, GError **error)
         return FALSE;
     if (change->kind != VARVE_CHANGE_DELETED && !add_file(packer, change->path, &there, error))
         return FALSE;
-    if (there || change->kind == VARVE_CHANGE_ADDED)
+    gboolean same_socket = change->kind == VARVE_CHANGE_MODIFIED && S_ISSOCK(change->mode);
+    if (there || change->kind == VARVE_CHANGE_ADDED || same_socket)
         return TRUE;
     return add_whiteout(packer, change->path, error);
 }
