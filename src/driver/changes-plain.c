@@ -166,6 +166,8 @@ varve_plain_changes_tell(VarvePlainChanges *plain, const VarveDriverTrees *trees
     if (!varve_change_list_tell(plain->told, &inner, error) ||
         (plain->places->len > 0 && !compare_places(plain->places, trees, list, error)))
         return FALSE;
+    if (!varve_changes_add_names(trees->after, list, trees->cancelled, error))
+        return FALSE;
     Last last = {func, data, NULL};
     VarveChangeSink outer = {tell_once, &last, trees->cancelled, FALSE};
     gboolean ok = varve_change_list_tell(list, &outer, error);
@@ -177,7 +179,8 @@ gboolean
 varve_driver_compare_trees(const VarveDriverTrees *trees, VarveChangeFunc func, gpointer data,
                            GError **error)
 {
-    VarveChangeSink sink = {func, data, trees->cancelled, FALSE};
-    return varve_changes_ended(&sink,
-                               varve_changes_walk(trees->before, trees->after, NULL, &sink, error));
+    g_autoptr(VarvePlainChanges) plain = varve_plain_changes_new();
+    VarveChangeSink sink = {varve_plain_changes_add, plain, trees->cancelled, FALSE};
+    return varve_changes_walk(trees->before, trees->after, NULL, &sink, error) &&
+           varve_plain_changes_tell(plain, trees, func, data, error);
 }

@@ -205,7 +205,8 @@ typedef struct {
 } VarveDriverTrees;
 
 /* Calls func for the changes between them, found by comparing both: files of the same size and
- * modification time count as the same. There are no renames among them. */
+ * modification time count as the same. Renames and further names of files are told as
+ * varve_plain_changes_tell() does. */
 gboolean varve_driver_compare_trees(const VarveDriverTrees *trees, VarveChangeFunc func,
                                     gpointer data, GError **error);
 
@@ -220,7 +221,9 @@ void varve_plain_changes_free(VarvePlainChanges *plain);
 /* Takes a change. A VarveChangeFunc. */
 gboolean varve_plain_changes_add(const VarveChange *change, gpointer plain, GError **error);
 
-/* Once, when all were taken. */
+/* Once, when all were taken. A path whose file is that of an added or changed path as well, and
+ * which did not change itself, is told too, as modified in nothing: for those who have to keep the
+ * two together. */
 gboolean varve_plain_changes_tell(VarvePlainChanges *plain, const VarveDriverTrees *trees,
                                   VarveChangeFunc func, gpointer data, GError **error);
 

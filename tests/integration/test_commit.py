@@ -20,6 +20,7 @@ from oci import Layer, chain_ids, digest, write_image
 from test_unpack import pool, presented, tree  # noqa: F401  pool is a fixture
 
 NAME = "example.org/app"
+AT_A_TIME = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
 EMPTY = digest(bytes(1024))  # of a tar without entries
 ACL = bytes.fromhex("0200000001000600ffffffff02000600e803000004000400ffffffff"
                     "10000600ffffffff20000400ffffffff")  # fmt: skip
@@ -83,8 +84,8 @@ def write(path, content, mode=None):
 
 def set_times(root, seconds):
     """Gives all files a time of their own, which does not depend on when or where it is done."""
-    for number, (folder, folders, files) in enumerate(os.walk(root, topdown=False)):
-        for place in [*(os.path.join(folder, name) for name in sorted(files)), folder]:
+    for folder, folders, files in os.walk(root, topdown=False):
+        for place in [*(os.path.join(folder, name) for name in files + folders), folder]:
             os.utime(place, ns=(0, seconds * 10**9 + 123_456_789), follow_symlinks=False)
 
 
@@ -129,6 +130,7 @@ def change(root):
     write(root / "usr/one", "links within")
     os.link(root / "usr/one", root / "usr/two")
     os.link(root / "usr/one", root / "another-one")
+    os.link(root / "kept", root / "usr/kept-too")
     shutil.rmtree(root / "turned")
     write(root / "turned", "now a file")
     os.unlink(root / "to-directory")
@@ -170,7 +172,7 @@ def make_images(varve, point, links=True):
             os.unlink(root / "usr/lib/so.1")
         set_times(root, 1_500_000_000)
         before = tree(root)
-    commit(varve, "base", f"{NAME}:1")
+    commit(varve, "base", f"{NAME}:1", env=AT_A_TIME)
     chain = varve("image", "unpack", f"{NAME}:1").stdout.strip()
     with Mounted(varve, point, "web", chain) as root:
         change(root)
@@ -271,8 +273,7 @@ def test_same_bytes_of_all_drivers(varve, make_fs, tempdir):
     for driver, kind in {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs"}.items():
         one = pool_on(varve.at(tempdir / driver), driver, make_fs(kind))
         make_images(one, tempdir / "m", links=False)
-        environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
-        made = [commit(one, "web", f"{NAME}:{i}", env=environment)["digest"] for i in (2, 3)]
+        made = [commit(one, "web", f"{NAME}:{i}", env=AT_A_TIME)["digest"] for i in (2, 3)]
         alone = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
         layers = []
         for compression in "gzip", "zstd", "none":
@@ -496,9 +497,8 @@ def test_wrong_changes(on_image, line):
 
 
 def test_config_and_history(on_image, tempdir):
-    environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
     options = ["--message", "what was done", "--author", "ada", "--compression", "zstd"]
-    made = commit(on_image, "web", f"{NAME}:2", *options, env=environment)
+    made = commit(on_image, "web", f"{NAME}:2", *options, env=AT_A_TIME)
     config = config_of(on_image, f"{NAME}:2", tempdir)
     assert config["created"] == "2023-11-14T22:13:20Z" and config["author"] == "ada"
     assert config["rootfs"]["diff_ids"][2:] == [made["layer"]["diff_id"]]

@@ -189,8 +189,11 @@ compare_pair(gpointer data, VarveChangeFunc func, gpointer func_data, GError **e
 {
     const Pair *pair = data;
     const VarveCompare how = {.flags = VARVE_COMPARE_CONTENT};
-    VarveChangeSink sink = {func, func_data, NULL, FALSE};
-    return varve_changes_walk(pair->before, pair->after, &how, &sink, error);
+    const VarveDriverTrees trees = {pair->before, pair->after, NULL};
+    g_autoptr(VarvePlainChanges) plain = varve_plain_changes_new();
+    VarveChangeSink sink = {varve_plain_changes_add, plain, NULL, FALSE};
+    return varve_changes_walk(pair->before, pair->after, &how, &sink, error) &&
+           varve_plain_changes_tell(plain, &trees, func, func_data, error);
 }
 
 static GByteArray *
@@ -257,14 +260,6 @@ test_everything(void)
     }
 }
 
-static gboolean
-only_sockets(const VarveChange *change, gpointer data, GError **error)
-{
-    if (!S_ISSOCK(change->mode))
-        g_error("%s %x %s", varve_change_kind_name(change->kind), change->what, change->path);
-    return TRUE;
-}
-
 static void
 copy_tree(int dirfd, const char *from, const char *to)
 {
@@ -273,20 +268,22 @@ copy_tree(int dirfd, const char *from, const char *to)
     g_assert_no_error(error);
 }
 
-/* What is unpacked into a directory with that bit inherits it further down than it should, which is
- * not what is tested here. */
+/* Takes sockets away, which no layer has, and setgid from directories: what is unpacked into such a
+ * one inherits the bit further down than it should, which is not what is tested here. */
 static void
-clear_setgid(int dirfd)
+prepare_tree(int dirfd)
 {
     g_autoptr(GPtrArray) names = tree_names(dirfd);
     for (guint i = 0; i < names->len; i++) {
         struct stat st;
         g_assert_no_errno(fstatat(dirfd, names->pdata[i], &st, AT_SYMLINK_NOFOLLOW));
+        if (S_ISSOCK(st.st_mode))
+            g_assert_no_errno(unlinkat(dirfd, names->pdata[i], 0));
         if (!S_ISDIR(st.st_mode))
             continue;
         varve_autofd dir = openat(dirfd, names->pdata[i], O_RDONLY | O_DIRECTORY);
         g_assert_no_errno(fchmod(dir, st.st_mode & 05777));
-        clear_setgid(dir);
+        prepare_tree(dir);
     }
 }
 
@@ -321,11 +318,9 @@ check_difference(LayerScratch *layers, int top)
     layer_apply_ok(layers, package(&(Pair){before, after}, VARVE_COMPRESSION_NONE, 1));
     layers->target.root = root;
 
-    const VarveCompare how = {.flags = VARVE_COMPARE_CONTENT};
-    VarveChangeSink sink = {only_sockets, NULL, NULL, FALSE};
-    g_autoptr(GError) error = NULL;
-    varve_changes_walk(after, copy, &how, &sink, &error);
-    g_assert_no_error(error);
+    forget_access(after);
+    forget_access(copy);
+    tree_compare(after, copy);
 }
 
 static void
@@ -341,14 +336,14 @@ test_random(void)
         g_test_message("seed %u", seed);
         varve_autofd before = tree_make_dir(trees->fd, "before", 0755);
         tree_mutate(before, numbers, 60);
-        clear_setgid(before);
+        prepare_tree(before);
         shorten_names(before);
         varve_fd_clear(&before);
         copy_tree(trees->fd, "before", "after");
         copy_tree(trees->fd, "before", "copy");
         varve_autofd after = varve_fd_open_dir(trees->fd, "after", NULL);
         tree_mutate(after, numbers, 30);
-        clear_setgid(after);
+        prepare_tree(after);
         varve_fd_clear(&after);
         check_difference(layers, trees->fd);
         for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
