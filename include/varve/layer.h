@@ -8,8 +8,8 @@
  *
  * The same changes give the same bytes, whichever driver keeps the snapshot, and whenever and in
  * how many threads it is done. What a layer cannot say is an error: files whose names begin with
- * ".wh.", which in a layer means that something was deleted, and that one was deleted whose name has
- * more than 251 bytes (VARVE_ERROR_FAILED_PRECONDITION). Sockets are left out. Sparse files are
+ * ".wh.", which in a layer means that something was deleted, and that one was deleted whose name
+ * has more than 251 bytes (VARVE_ERROR_FAILED_PRECONDITION). Sockets are left out. Sparse files are
  * written in full.
  *
  * The snapshot may be in use. Then the layer is whole nevertheless, but what is written meanwhile

@@ -227,6 +227,7 @@ set_checksum(guint8 *block)
 static void
 make_header(guint8 *block, char type, const VarveTarEntry *entry)
 {
+    static const guint8 magic[] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
     gint64 seconds = entry->mtime.tv_sec;
     memset(block, 0, VARVE_TAR_BLOCK);
     set_text(block, NAME, entry->name);
@@ -239,7 +240,7 @@ make_header(guint8 *block, char type, const VarveTarEntry *entry)
     set_number(block, MAJOR, ID_SIZE, entry->major);
     set_number(block, MINOR, ID_SIZE, entry->minor);
     block[TYPE] = (guint8)type;
-    memcpy(block + MAGIC, "ustar\00000", 8);
+    memcpy(block + MAGIC, magic, sizeof magic);
     set_checksum(block);
 }
 
