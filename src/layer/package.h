@@ -26,7 +26,8 @@
  * out. The layer is whole, whatever happens; how many files changed under the reading is counted.
  *
  * What a layer cannot say is an error that names it, VARVE_ERROR_FAILED_PRECONDITION: files whose
- * names begin with ".wh.", and the deletion of one whose name has more than 251 bytes.
+ * names begin with ".wh.", paths of more than some 4090 bytes, and the deletion of a file whose
+ * name has more than 251.
  */
 
 #include "base/stream.h"

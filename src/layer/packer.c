@@ -317,6 +317,9 @@ add_change(VarvePacker *packer, const VarveChange *change, GError **error)
         return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
                                "its name begins with \".wh.\", which in a layer means that "
                                "something was deleted: rename it");
+    if (strlen(change->path) + strlen(WHITEOUT) > PATH_MAX)
+        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+                               "its path is longer than those who unpack layers take");
     if (!add_way(packer, change->path, error))
         return FALSE;
     if (change->kind != VARVE_CHANGE_DELETED && !add_file(packer, change->path, &there, error))

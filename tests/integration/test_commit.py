@@ -542,6 +542,10 @@ def test_refusals(on_image, tempdir):
     with Mounted(on_image, tempdir / "m", "reserved") as root:
         write(root / ".wh.name", "x")
     refused("/.wh.name", "reserved", f"{NAME}:2")
+    with Mounted(on_image, tempdir / "m", "deep") as root:
+        deepen = 'for i in $(seq 20); do mkdir "$1"; cd -P "./$1"; done'
+        subprocess.run(["sh", "-c", deepen, "sh", "d" * 250], cwd=root, check=True, timeout=TIMEOUT)
+    refused("its path is longer", "deep", f"{NAME}:2")
     on_image("snapshot", "prepare", "plain")
     on_image("snapshot", "commit", "no-image", "plain")
     on_image("snapshot", "prepare", "on-plain", "no-image")

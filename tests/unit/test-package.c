@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <varve/layer.h>
 
 /* The writer of tars, and layers made of trees: SPEC row L4. */
 
@@ -354,6 +355,35 @@ test_random(void)
 
 /* --- what a layer cannot say ----------------------------------------------------------------- */
 
+/* The same through the public function, which compares the trees itself. */
+static void
+test_directories(void)
+{
+    g_autoptr(Scratch) source = scratch_new(NULL, 0);
+    g_autoptr(GError) error = NULL;
+    g_auto(VarveLayer) layer = {0};
+    g_autofree char *path = g_build_filename(source->path, "layer", NULL), *content = NULL;
+    gsize size;
+    {
+        varve_autofd before = tree_make_dir(source->fd, "before", 0755);
+        varve_autofd after = tree_make_dir(source->fd, "after", 0755);
+        varve_autofd file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+        tree_write_file(before, "gone", "x", 1, 0644);
+        tree_write_file(after, "came", "y", 1, 0644);
+        Pair pair = {before, after};
+        g_autoptr(GByteArray) wanted = package(&pair, VARVE_COMPRESSION_GZIP, 1);
+        varve_directories_package(NULL, before, after, NULL, file, &layer, &error);
+        g_assert_no_error(error);
+        g_assert_true(g_file_get_contents(path, &content, &size, &error));
+        g_assert_cmpmem(content, size, wanted->data, wanted->len);
+        g_assert_cmpuint(layer.whiteouts, ==, 1);
+        g_assert_cmpuint(layer.size, ==, size);
+    }
+    static const char *const names[] = {"before", "after", "layer"};
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
+        g_assert_true(varve_tree_remove(source->fd, names[i], NULL, NULL));
+}
+
 static void
 test_reserved_names(void)
 {
@@ -427,6 +457,7 @@ main(int argc, char **argv)
     g_test_add_func("/tar-writer/xattrs", test_xattrs);
     g_test_add_func("/package/everything", test_everything);
     g_test_add_func("/package/random", test_random);
+    g_test_add_func("/package/directories", test_directories);
     g_test_add_func("/package/reserved-names", test_reserved_names);
     g_test_add_func("/package/long-whiteout", test_long_whiteout);
     g_test_add_func("/package/full-sink", test_full_sink);
