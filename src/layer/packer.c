@@ -136,7 +136,7 @@ find_subject(VarvePacker *packer, const char *path, Subject *subject, gboolean *
         if (!*there)
             return TRUE;
         failed = examine(subject);
-        if (failed != ELOOP && failed != ENXIO && failed != EINVAL)
+        if (failed != ELOOP && failed != ENXIO && failed != EINVAL && failed != ESTALE)
             break;
     }
     *there = failed != ENOENT && failed != EXDEV;
