@@ -14,6 +14,10 @@
 static VarveBundle *
 open_bundle(VarveContainers *containers, const char *id, GError **error)
 {
+    if (containers->fd < 0) {
+        varve_error_set(error, VARVE_ERROR_NOT_FOUND, "there are no containers");
+        return NULL;
+    }
     varve_autofd fd = varve_fd_open_dir(containers->fd, id, error);
     if (fd < 0)
         return NULL;
@@ -64,6 +68,8 @@ make_bundle(VarveContainers *containers, const char *id, gboolean *lost, GError 
 VarveBundle *
 varve_bundle_make(VarveContainers *containers, const char *id, GError **error)
 {
+    if (!varve_containers_make_folder(containers, error))
+        return NULL;
     for (int i = 0; i < ATTEMPTS; i++) {
         g_autofree char *made_up =
             g_strdup_printf("%08x%04x", g_random_int(), g_random_int() & 0xffff);

@@ -1,18 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/listing.h"
 #include "container/internal.h"
 
+#define FOLDER "containers"
+
+/* Nothing is made by looking, nor where a disk is full. */
 VarveContainers *
 varve_containers_open(VarveEngine *engine, GError **error)
 {
-    int fd = varve_fd_make_dir(engine->rootfd, "containers", 0700, error);
-    if (fd < 0) {
-        g_prefix_error(error, "opening %s: ", engine->root);
+    int fd = openat(engine->rootfd, FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno != ENOENT) {
+        varve_error_set_errno(error, errno, "opening %s/%s", engine->root, FOLDER);
         return NULL;
     }
     VarveContainers *containers = g_new0(VarveContainers, 1);
     *containers = (VarveContainers){engine, fd};
     return containers;
+}
+
+gboolean
+varve_containers_make_folder(VarveContainers *containers, GError **error)
+{
+    if (containers->fd < 0)
+        containers->fd = varve_fd_make_dir(containers->engine->rootfd, FOLDER, 0700, error);
+    return containers->fd >= 0;
+}
+
+VarveListing *
+varve_containers_read(VarveContainers *containers, GError **error)
+{
+    varve_autofd fd = openat(containers->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    VarveListing *names = fd < 0 ? NULL : varve_listing_read(fd);
+    if (names == NULL)
+        varve_error_set_errno(error, errno, "listing the containers");
+    return names;
 }
 
 void
@@ -72,15 +92,13 @@ look_at(VarveContainers *containers, const char *id, GError **error)
 GPtrArray *
 varve_containers_list(VarveContainers *containers, GError **error)
 {
-    varve_autofd fd = varve_fd_open_dir(containers->fd, ".", error);
-    g_autoptr(VarveListing) names = fd < 0 ? NULL : varve_listing_read(fd);
-    if (names == NULL) {
-        if (fd >= 0)
-            varve_error_set_errno(error, errno, "listing the containers");
-        return NULL;
-    }
     g_autoptr(GPtrArray) infos =
         g_ptr_array_new_with_free_func((GDestroyNotify)varve_container_info_free);
+    if (containers->fd < 0)
+        return g_steal_pointer(&infos);
+    g_autoptr(VarveListing) names = varve_containers_read(containers, error);
+    if (names == NULL)
+        return NULL;
     for (gsize i = 0; i < varve_listing_length(names); i++) {
         GError *failure = NULL;
         VarveContainerInfo *info = look_at(containers, varve_listing_get(names, i).name, &failure);

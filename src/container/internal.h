@@ -27,6 +27,7 @@
  */
 
 #include "base/fd.h"
+#include "base/listing.h"
 #include "snapshot/internal.h"
 #include <varve/container.h>
 
@@ -37,8 +38,15 @@
 
 struct VarveContainers {
     VarveEngine *engine;
-    int fd; /* ROOT/containers */
+    int fd; /* ROOT/containers; -1 while it is not there */
 };
+
+/* --- containers.c -------------------------------------------------------------------------- */
+
+gboolean varve_containers_make_folder(VarveContainers *containers, GError **error);
+
+/* The ids of all. */
+VarveListing *varve_containers_read(VarveContainers *containers, GError **error);
 
 /* --- bundle.c ------------------------------------------------------------------------------ */
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/listing.h"
 #include "container/internal.h"
 
 /* --- one ---------------------------------------------------------------------------------------
@@ -163,10 +162,11 @@ static gboolean
 sweep(VarveContainers *containers, ChooseFunc choose, VarveContainerPrune *result, GError **error)
 {
     *result = (VarveContainerPrune){0};
-    varve_autofd fd = varve_fd_open_dir(containers->fd, ".", error);
-    g_autoptr(VarveListing) names = fd < 0 ? NULL : varve_listing_read(fd);
+    if (containers->fd < 0)
+        return TRUE;
+    g_autoptr(VarveListing) names = varve_containers_read(containers, error);
     if (names == NULL)
-        return fd >= 0 && varve_error_set_errno(error, errno, "listing the containers");
+        return FALSE;
     for (gsize i = 0; i < varve_listing_length(names); i++) {
         GError *failure = NULL;
         const char *id = varve_listing_get(names, i).name;

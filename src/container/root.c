@@ -77,5 +77,10 @@ varve_root_read(int rootfd, const char *path, gsize max, GError **error)
         return NULL;
     }
     g_autofree char *name = g_strdup_printf("%s in the container", path);
-    return varve_root_read_all(fd >= 0 ? fd : place, name, max, NULL, error);
+    gsize size;
+    char *text = varve_root_read_all(fd >= 0 ? fd : place, name, max, &size, error);
+    for (gsize i = 0; text != NULL && i < size; i++)
+        if (text[i] == '\0')
+            text[i] = '\n';
+    return text;
 }

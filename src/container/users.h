@@ -28,7 +28,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveUser, varve_user_clear)
 /* --- root.c -------------------------------------------------------------------------------- */
 
 /* Reads a file beneath a container's root, following links as if that was the root; it is "" when
- * there is none. VARVE_ERROR_INVALID_ARGUMENT: it is no regular file, or longer than max. */
+ * there is none. A NUL byte in it ends a line. VARVE_ERROR_INVALID_ARGUMENT: it is no regular file,
+ * or longer than max. */
 char *varve_root_read(int rootfd, const char *path, gsize max, GError **error);
 
 /* Reads an open file, which must be a regular one of at most max bytes. */
