@@ -175,7 +175,7 @@ static const CliVerb verbs[] = {
 
 const CliNoun cli_run_noun = {
     .name = "run",
-    .summary = "Running",
+    .summary = "Containers, from the image to the exit status",
     .verbs = verbs,
     .is_command = TRUE,
 };
