@@ -276,5 +276,6 @@ varve_stage_run(const VarveStage *stage, int *status, GError **error)
     *status = p.status;
     if (p.error != NULL)
         g_propagate_error(error, p.error);
+    /* cppcheck-suppress memleak ; joining frees it */
     return p.done;
 }

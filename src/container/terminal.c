@@ -77,6 +77,7 @@ receive_descriptor(int connection)
 gboolean
 varve_terminal_begin(VarveTerminal *terminal, GError **error)
 {
+    /* cppcheck-suppress nullPointer ; accept4(2) takes NULL for no address */
     varve_autofd connection = accept4(terminal->listener, NULL, NULL, SOCK_CLOEXEC);
     terminal->master = connection < 0 ? -1 : receive_descriptor(connection);
     if (terminal->master < 0 || !isatty(terminal->master))
