@@ -9,7 +9,7 @@
  *     run.c, stage.c            a container's life, and the part of it in its own mounts
  *     remove.c                  its end, asked for or after a crash
  *     bundle.c, record.c        its directory, and what is noted there
- *     runtime.c                 the OCI runtime, called
+ *     runtime.c, cgroup.c       the OCI runtime, called, and what it may leave when it is killed
  *     spec.c, process.c         what the runtime is told: config.json (spec.h)
  *     users.c, root.c           names of users, looked up in the container's own files (users.h)
  *     options.c                 what the caller wishes, checked
@@ -85,6 +85,7 @@ void varve_bundle_close(VarveBundle *bundle);
 typedef struct {
     VarveContainerInfo info; /* all but id, state, pid and attended */
     char *runtime;           /* its path */
+    char *cgroup;            /* beneath each controller; of no other container, of any root */
 } VarveContainerRecord;
 
 gboolean varve_container_record_write(const VarveBundle *bundle, const VarveContainerRecord *record,
@@ -116,6 +117,11 @@ char *varve_runtime_state(const VarveBundle *bundle, const char *runtime, gint64
 /* Makes the runtime's container be gone, whether it runs or not. */
 gboolean varve_runtime_delete(const VarveBundle *bundle, const char *runtime, GError **error);
 
+/* --- cgroup.c ------------------------------------------------------------------------------ */
+
+/* Removes a container's cgroup under every controller, and kills what is in it. */
+gboolean varve_cgroup_remove(const char *cgroup, GError **error);
+
 /* --- options.c ----------------------------------------------------------------------------- */
 
 /* Whether an id is one. */
@@ -142,7 +148,7 @@ gboolean varve_container_discard(VarveContainers *containers, const VarveBundle 
 
 typedef struct {
     const VarveBundle *bundle;
-    const char *runtime;
+    const char *runtime, *cgroup;
     const VarveContainerOptions *options;
     const VarveImageConfig *image;
     const VarveMount *mount; /* of the container's snapshot */

@@ -27,6 +27,7 @@ varve_container_record_free(VarveContainerRecord *record)
         return;
     varve_container_info_clear(&record->info);
     g_free(record->runtime);
+    g_free(record->cgroup);
     g_free(record);
 }
 
@@ -56,11 +57,11 @@ varve_container_record_write(const VarveBundle *bundle, const VarveContainerReco
     for (char **word = info->command; word != NULL && *word != NULL; word++)
         json_array_append_new(command, json_string(*word));
     json_auto_t *object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:o, s:o}", "image", info->image,
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:o, s:o}", "image", info->image,
         "image_digest", info->image_digest, "pool", info->pool, "snapshot", info->snapshot,
-        "runtime", record->runtime, "created", (json_int_t)info->created, "finished",
-        (json_int_t)info->finished, "exit_status", info->exit_status, "remove", info->remove,
-        "command", command, "labels", pairs_to_json(info->labels));
+        "runtime", record->runtime, "cgroup", record->cgroup, "created", (json_int_t)info->created,
+        "finished", (json_int_t)info->finished, "exit_status", info->exit_status, "remove",
+        info->remove, "command", command, "labels", pairs_to_json(info->labels));
     char *text = object != NULL ? json_dumps(object, JSON_INDENT(2)) : NULL;
     gboolean done = text != NULL ? varve_bundle_write(bundle, RECORD, text, 0600, error)
                                  : varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT,
@@ -95,6 +96,7 @@ parse(const json_t *object, VarveContainerRecord *record, GError **error)
         get_text(object, "pool", &info->pool, error) &&
         get_text(object, "snapshot", &info->snapshot, error) &&
         get_text(object, "runtime", &record->runtime, error) &&
+        get_text(object, "cgroup", &record->cgroup, error) &&
         varve_json_get_integer(object, "created", 0, G_MAXINT64, &info->created, error) &&
         varve_json_get_integer(object, "finished", 0, G_MAXINT64, &info->finished, error) &&
         varve_json_get_integer(object, "exit_status", -1, 255, &exit_status, error) &&

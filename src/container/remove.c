@@ -30,6 +30,7 @@ varve_container_discard(VarveContainers *containers, const VarveBundle *bundle,
                         const VarveContainerRecord *record, GError **error)
 {
     return (record == NULL || (varve_runtime_delete(bundle, record->runtime, error) &&
+                               varve_cgroup_remove(record->cgroup, error) &&
                                remove_snapshot(containers, bundle->id, &record->info, error))) &&
            varve_bundle_remove(bundle, error);
 }
@@ -46,13 +47,14 @@ read_record(const VarveBundle *bundle, VarveContainerRecord **record, GError **e
     return FALSE;
 }
 
+/* One that was created and never started does not. */
 static gboolean
 runs(const VarveBundle *bundle, const VarveContainerRecord *record)
 {
     gint64 pid;
     g_autofree char *state =
         record != NULL ? varve_runtime_state(bundle, record->runtime, &pid) : NULL;
-    return state != NULL && !g_str_equal(state, "stopped");
+    return g_strcmp0(state, "running") == 0 || g_strcmp0(state, "paused") == 0;
 }
 
 #define PATIENCE (G_USEC_PER_SEC / 50)
@@ -63,7 +65,7 @@ lock_by_force(VarveContainers *containers, VarveBundle *bundle, GError **error)
 {
     while (!varve_bundle_try_lock(bundle)) {
         g_autoptr(VarveContainerRecord) record = varve_container_record_read(bundle, NULL);
-        if (record != NULL && runs(bundle, record))
+        if (record != NULL)
             (void)varve_runtime_do(bundle, record->runtime, "kill", "KILL", NULL);
         if (!varve_check_cancelled(&containers->engine->cancelled, error))
             return FALSE;

@@ -52,6 +52,7 @@ new_record(const Run *run, const VarveBundle *bundle, GError **error)
     const VarveSpecSource source = {.options = run->options, .image = run->image->config};
     g_autoptr(VarveContainerRecord) record = g_new0(VarveContainerRecord, 1);
     record->runtime = g_strdup(run->runtime);
+    record->cgroup = g_strdup_printf("/varve/%s-%08x", bundle->id, g_random_int());
     record->info = (VarveContainerInfo){
         .image = g_strdup(run->image->name),
         .image_digest = g_strdup(run->image->digest),
@@ -109,6 +110,7 @@ run_bundle(const Run *run, const VarveBundle *bundle, int *status, GError **erro
     }
     const VarveStage stage = {.bundle = bundle,
                               .runtime = run->runtime,
+                              .cgroup = record->cgroup,
                               .options = run->options,
                               .image = run->image->config,
                               .mount = mount};

@@ -2,8 +2,10 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "container/internal.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,11 +48,13 @@ varve_runtime_find(const char *name, GError **error)
  */
 
 /* Signals that a terminal sends to its foreground are for this process to pass on, and must not end
- * the runtime half-way. Between fork and exec. */
+ * the runtime half-way. With this process, or the thread that called, it is to end, so that who
+ * finds the lock free finds nobody at work. Between fork and exec. */
 static void
-leave_foreground(gpointer data)
+become_helper(gpointer data)
 {
     (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 static char *const environment[] = {
@@ -86,7 +90,7 @@ call(const VarveBundle *bundle, GPtrArray *line, char **output, GError **error)
     g_autoptr(GError) why = NULL;
     int status;
     if (!g_spawn_sync(bundle->path, (char **)line->pdata, (char **)environment, G_SPAWN_DEFAULT,
-                      leave_foreground, NULL, &said, &complaint, &status, &why) ||
+                      become_helper, NULL, &said, &complaint, &status, &why) ||
         !g_spawn_check_wait_status(status, &why)) {
         g_autofree char *name = g_path_get_basename(line->pdata[0]);
         const char *text = complaint != NULL ? g_strstrip(complaint) : "";
@@ -216,7 +220,7 @@ varve_runtime_create(const VarveBundle *bundle, const char *runtime, const char 
     if (console_socket == NULL)
         flags |= G_SPAWN_CHILD_INHERITS_STDIN;
     if (!g_spawn_async(bundle->path, (char **)line->pdata, (char **)environment, flags,
-                       leave_foreground, NULL, &child, &why))
+                       become_helper, NULL, &child, &why))
         return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "%s", why->message);
     if (!wait_for(child, &wait_status, error))
         return FALSE;

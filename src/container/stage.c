@@ -51,12 +51,11 @@ max_files(void)
 static gboolean
 write_spec(const VarveStage *stage, const VarveUser *user, GError **error)
 {
-    g_autofree char *cgroup = g_strdup_printf("/varve/%s-%08x", stage->bundle->id, g_random_int());
     const VarveSpecSource source = {.id = stage->bundle->id,
                                     .image = stage->image,
                                     .options = stage->options,
                                     .user = user,
-                                    .cgroup = cgroup,
+                                    .cgroup = stage->cgroup,
                                     .max_files = max_files()};
     json_auto_t *spec = varve_spec_new(&source, error);
     if (spec == NULL)

@@ -533,6 +533,34 @@ exec runc "$@"
         assert left(app) == NOTHING
 
 
+@pytest.mark.parametrize("moment", range(int(os.environ.get("VARVE_CRASH_ROUNDS", "16"))))
+def test_killed_at_any_moment(app, tempdir, moment):
+    """Whatever a run had begun, a cleanup finds: no process, cgroup or file is left."""
+    mark = f"VARVE_TEST_MARK={tempdir.name}"
+    begun = time.monotonic()
+    run(app, IMAGE, "true")
+    whole = time.monotonic() - begun
+    quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = begin(app, "--rm", "--env", mark, "--name", "crash", IMAGE, "sleep", "1000", **quiet)
+    time.sleep(whole * moment / 12)
+    process.kill()
+    process.wait(TIMEOUT)
+    app("system", "cleanup")
+    assert left(app) == NOTHING
+    assert not [p for p in cgroups() if p.name.startswith("crash-")]
+    wait_until(lambda: not marked(mark), "the container's processes to go")
+
+
+def marked(mark):
+    """Processes with that in their environment, or that a runtime has not made anything else of."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in place.read_bytes():
+                found.append(place.parent.name)
+    return found
+
+
 def cgroups():
     return [p for p in Path("/sys/fs/cgroup").glob("*/varve/*") if p.is_dir()]
 
