@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container/internal.h"
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 /*
@@ -25,9 +23,9 @@ kill_members(const char *path)
         return;
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line != NULL; line++) {
-        int pid = atoi(*line);
-        if (pid > 1)
-            (void)kill(pid, SIGKILL);
+        guint64 pid;
+        if (g_ascii_string_to_unsigned(*line, 10, 2, G_MAXINT, &pid, NULL))
+            (void)kill((pid_t)pid, SIGKILL);
     }
 }
 

@@ -111,6 +111,9 @@ gboolean varve_runtime_create(const VarveBundle *bundle, const char *runtime,
 gboolean varve_runtime_do(const VarveBundle *bundle, const char *runtime, const char *verb,
                           const char *argument, GError **error);
 
+/* Whether it keeps anything of the container. */
+gboolean varve_runtime_knows(const VarveBundle *bundle);
+
 /* What the runtime says of its container; NULL where it knows none. *pid may be 0. */
 char *varve_runtime_state(const VarveBundle *bundle, const char *runtime, gint64 *pid);
 

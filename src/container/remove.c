@@ -65,7 +65,7 @@ lock_by_force(VarveContainers *containers, VarveBundle *bundle, GError **error)
 {
     while (!varve_bundle_try_lock(bundle)) {
         g_autoptr(VarveContainerRecord) record = varve_container_record_read(bundle, NULL);
-        if (record != NULL)
+        if (record != NULL && varve_runtime_knows(bundle))
             (void)varve_runtime_do(bundle, record->runtime, "kill", "KILL", NULL);
         if (!varve_check_cancelled(&containers->engine->cancelled, error))
             return FALSE;

@@ -48,12 +48,19 @@ varve_runtime_find(const char *name, GError **error)
  */
 
 /* Signals that a terminal sends to its foreground are for this process to pass on, and must not end
- * the runtime half-way. With this process, or the thread that called, it is to end, so that who
- * finds the lock free finds nobody at work. Between fork and exec. */
+ * the runtime half-way. Between fork and exec, as the next one. */
 static void
-become_helper(gpointer data)
+leave_foreground(gpointer data)
 {
     (void)setpgid(0, 0);
+}
+
+/* It ends with the thread that called it, so that who finds the lock free finds nobody who still
+ * makes a container. Not so when it starts one: half-way, it would leave it as if not started. */
+static void
+leave_foreground_and_end(gpointer data)
+{
+    leave_foreground(data);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
@@ -62,13 +69,21 @@ static char *const environment[] = {
     NULL};
 
 static GPtrArray *
-begin_line(const VarveBundle *bundle, const char *runtime)
+begin_line(const char *runtime, char *root)
 {
     GPtrArray *line = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(line, g_strdup(runtime));
     g_ptr_array_add(line, g_strdup("--root"));
-    g_ptr_array_add(line, g_build_filename(bundle->path, "runtime", NULL));
+    g_ptr_array_add(line, root);
     return line;
+}
+
+/* The runtime's directory by the bundle's descriptor: runtimes make it when it is missing, its
+ * parents too, and so would bring a bundle back that is being removed by somebody else. */
+static char *
+held_root(const VarveBundle *bundle)
+{
+    return g_strdup_printf("/proc/%d/fd/%d/runtime", (int)getpid(), bundle->fd);
 }
 
 static void
@@ -84,13 +99,13 @@ add_words(GPtrArray *line, ...)
 
 /* Runs it with its output caught. */
 static gboolean
-call(const VarveBundle *bundle, GPtrArray *line, char **output, GError **error)
+call(GPtrArray *line, char **output, GError **error)
 {
     g_autofree char *said = NULL, *complaint = NULL;
     g_autoptr(GError) why = NULL;
     int status;
-    if (!g_spawn_sync(bundle->path, (char **)line->pdata, (char **)environment, G_SPAWN_DEFAULT,
-                      become_helper, NULL, &said, &complaint, &status, &why) ||
+    if (!g_spawn_sync("/", (char **)line->pdata, (char **)environment, G_SPAWN_DEFAULT,
+                      leave_foreground, NULL, &said, &complaint, &status, &why) ||
         !g_spawn_check_wait_status(status, &why)) {
         g_autofree char *name = g_path_get_basename(line->pdata[0]);
         const char *text = complaint != NULL ? g_strstrip(complaint) : "";
@@ -106,9 +121,9 @@ gboolean
 varve_runtime_do(const VarveBundle *bundle, const char *runtime, const char *verb,
                  const char *argument, GError **error)
 {
-    g_autoptr(GPtrArray) line = begin_line(bundle, runtime);
+    g_autoptr(GPtrArray) line = begin_line(runtime, held_root(bundle));
     add_words(line, verb, bundle->id, argument, NULL);
-    return call(bundle, line, NULL, error);
+    return call(line, NULL, error);
 }
 
 /* --- creating ----------------------------------------------------------------------------------
@@ -199,7 +214,8 @@ gboolean
 varve_runtime_create(const VarveBundle *bundle, const char *runtime, const char *console_socket,
                      pid_t *pid, int *status, GError **error)
 {
-    g_autoptr(GPtrArray) line = begin_line(bundle, runtime);
+    g_autoptr(GPtrArray) line =
+        begin_line(runtime, g_build_filename(bundle->path, "runtime", NULL));
     g_autofree char *pid_file = g_build_filename(bundle->path, "pid", NULL);
     g_autofree char *log = g_build_filename(bundle->path, LOG, NULL);
     *status = 125;
@@ -220,7 +236,7 @@ varve_runtime_create(const VarveBundle *bundle, const char *runtime, const char 
     if (console_socket == NULL)
         flags |= G_SPAWN_CHILD_INHERITS_STDIN;
     if (!g_spawn_async(bundle->path, (char **)line->pdata, (char **)environment, flags,
-                       become_helper, NULL, &child, &why))
+                       leave_foreground_and_end, NULL, &child, &why))
         return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "%s", why->message);
     if (!wait_for(child, &wait_status, error))
         return FALSE;
@@ -232,8 +248,8 @@ varve_runtime_create(const VarveBundle *bundle, const char *runtime, const char 
 /* --- asking ------------------------------------------------------------------------------------
  */
 
-static gboolean
-knows(const VarveBundle *bundle)
+gboolean
+varve_runtime_knows(const VarveBundle *bundle)
 {
     g_autofree char *state = g_build_filename("runtime", bundle->id, NULL);
     return faccessat(bundle->fd, state, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
@@ -245,11 +261,11 @@ varve_runtime_state(const VarveBundle *bundle, const char *runtime, gint64 *pid)
     g_autofree char *output = NULL;
     const char *state = NULL;
     *pid = 0;
-    if (!knows(bundle))
+    if (!varve_runtime_knows(bundle))
         return NULL;
-    g_autoptr(GPtrArray) line = begin_line(bundle, runtime);
+    g_autoptr(GPtrArray) line = begin_line(runtime, held_root(bundle));
     add_words(line, "state", bundle->id, NULL);
-    if (!call(bundle, line, &output, NULL))
+    if (!call(line, &output, NULL))
         return NULL;
     json_auto_t *object = varve_json_parse(output, strlen(output), MAX_STATE, JSON_OBJECT, NULL);
     if (object == NULL || !varve_json_get_string(object, "status", &state, NULL) ||
@@ -261,9 +277,9 @@ varve_runtime_state(const VarveBundle *bundle, const char *runtime, gint64 *pid)
 gboolean
 varve_runtime_delete(const VarveBundle *bundle, const char *runtime, GError **error)
 {
-    if (!knows(bundle))
+    if (!varve_runtime_knows(bundle))
         return TRUE;
-    g_autoptr(GPtrArray) line = begin_line(bundle, runtime);
+    g_autoptr(GPtrArray) line = begin_line(runtime, held_root(bundle));
     add_words(line, "delete", "--force", bundle->id, NULL);
-    return call(bundle, line, NULL, error);
+    return call(line, NULL, error);
 }

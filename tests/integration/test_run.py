@@ -169,8 +169,10 @@ def test_kept_by_a_killed_run(pool):
     assert process.stdout.readline() == "up\n"
     process.kill()
     process.wait(TIMEOUT)
+    # runc's start may end a moment later than its effect is seen.
+    wait_until(lambda: pool.json("container", "ls")[0]["state"] == "running", "the start's end")
     [info] = pool.json("container", "ls")
-    assert (info["state"], info["attended"]) == ("running", False)
+    assert not info["attended"]
     assert "running" in pool("container", "rm", "kept", status=6).stderr
     assert pool.json("container", "prune")["removed"] == 0
     assert run(pool, IMAGE, "true").returncode == 0  # touches it not
@@ -207,7 +209,8 @@ def test_two_at_once(pool):
     first, second = (begin(pool, "--rm", IMAGE, "sh", "-c", "echo up; cat >/srv/x; cat /srv/x; id") for _ in "ab")  # fmt: skip
     for process in first, second:
         assert process.stdout.readline() == "up\n"
-    assert [i["state"] for i in pool.json("container", "ls")] == ["running"] * 2
+    running = lambda: [i["state"] for i in pool.json("container", "ls")] == ["running"] * 2  # noqa: E731
+    wait_until(running, "both to be started")
     for text, process in ("one\n", first), ("two\n", second):
         out, _ = process.communicate(text, timeout=TIMEOUT)
         assert out.startswith(text) and process.returncode == 0
@@ -578,6 +581,7 @@ def test_cgroups_go(app):
 def test_looking_does_not_disturb(app):
     process = begin(app, "--rm", "--name", "shown", IMAGE, "sh", "-c", WAITER)
     assert process.stdout.readline() == "up\n"
+    wait_until(lambda: app.json("container", "ls")[0]["state"] == "running", "the start's end")
     text = app("container", "ls").stdout.splitlines()
     assert text[0].split() == ["ID", "IMAGE", "STATE", "CREATED", "COMMAND"]
     assert text[1].split()[:3] == ["shown", "example.org/app:1", "running"]
