@@ -121,7 +121,11 @@ gboolean
 varve_runtime_do(const VarveBundle *bundle, const char *runtime, const char *verb,
                  const char *argument, GError **error)
 {
-    g_autoptr(GPtrArray) line = begin_line(runtime, held_root(bundle));
+    /* Others than who runs it kill only; what is begun here may outlive this process, and its
+     * /proc. */
+    char *root = g_str_equal(verb, "kill") ? held_root(bundle)
+                                           : g_build_filename(bundle->path, "runtime", NULL);
+    g_autoptr(GPtrArray) line = begin_line(runtime, root);
     add_words(line, verb, bundle->id, argument, NULL);
     return call(line, NULL, error);
 }
