@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# bash completion for varve(1): nouns, verbs, options, and the pools, snapshots and images that there
-# are.
+# bash completion for varve(1): nouns, verbs, options, and the pools, snapshots, images and containers
+# that there are.
 #
 # Names are any bytes. They are read NUL-separated, never expanded by the shell, and quoted when
 # they are offered; names that hold a control character are not offered.
@@ -8,7 +8,11 @@
 _varve_pool_verbs="create ls inspect rm drivers"
 _varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package usage label rm"
 _varve_image_verbs="ls inspect history import pull push unpack commit export tag rm prune"
+_varve_container_verbs="ls rm prune"
 _varve_system_verbs="info cleanup"
+_varve_run_options="--name --rm --tty --env --env-file --volume --workdir --user --entrypoint --hostname
+    --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --new-privileges --label
+    --runtime --platform"
 
 # Offers those of the words given that begin with what was typed.
 _varve_words() {
@@ -47,10 +51,11 @@ _varve_files() {
 # What may stand at this place, by noun, verb and the number of arguments before it.
 _varve_arguments() {
     case "$noun $verb $count" in
-    "  0") _varve_words pool snapshot image system help ;;
+    "  0") _varve_words run pool snapshot image container system help ;;
     "pool  0") _varve_words $_varve_pool_verbs ;;
     "snapshot  0") _varve_words $_varve_snapshot_verbs ;;
     "image  0") _varve_words $_varve_image_verbs ;;
+    "container  0") _varve_words $_varve_container_verbs ;;
     "system  0") _varve_words $_varve_system_verbs ;;
     "pool inspect 0" | "pool rm 0") _varve_names pool ls ;;
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
@@ -61,6 +66,8 @@ _varve_arguments() {
     "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0" | "image push 0") _varve_names image ls ;;
     "image export "* | "image rm "* | "image pull 0") _varve_names image ls ;;
     "image import 0") _varve_files ;;
+    "run  0") _varve_names image ls ;;
+    "container rm "*) _varve_names container ls ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
     esac
 }
@@ -91,12 +98,22 @@ _varve_options() {
     "image import") options+=" --name --only" ;;
     "image commit") options+=" --from --author --message --change --compression" ;;
     "image export") options+=" --output --format --platform" ;;
+    "container ls") options+=" --full --quiet --null" ;;
+    "container rm") options+=" --force" ;;
+    "run ") options+=" $_varve_run_options" ;;
     esac
     _varve_words $options
 }
 
 # The values of the option before the cursor; fails when it takes none.
 _varve_values() {
+    case "$noun $previous" in
+    "run --env" | "run -e" | "run --workdir" | "run -w" | "run --user" | "run -u" | "run --memory" | "run -m") return ;;
+    "run --entrypoint" | "run --hostname" | "run --cpus" | "run --pids-limit" | "run --cap-"*) return ;;
+    "run --env-file" | "run --volume" | "run -v") _varve_files && return ;;
+    "run --network") _varve_words none host && return ;;
+    "run --runtime") _varve_words runc crun && return ;;
+    esac
     case $previous in
     --root | --mount | -m | --certs) _varve_directories ;;
     --pool) _varve_names pool ls ;;
@@ -131,6 +148,8 @@ _varve() {
         --name | -n | --only | --output | -o | --format | -f | --platform) ;;
         --creds | --password-file | --auth-file | --ca | --certs | --mirror | --jobs | -j | --retries) ;;
         --from | --author | -a | --message | --change | -c | --compression) ;;
+        --env | -e | --env-file | --volume | -v | --workdir | -w | --user | -u | --entrypoint) ;;
+        --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --runtime) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

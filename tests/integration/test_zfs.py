@@ -14,7 +14,7 @@ from callers import CommandCaller, DaemonCaller, Refused
 from conftest import TIMEOUT, wait_until
 
 NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, UNAVAILABLE = 4, 5, 6, 7
-CLEAN = {"orphans": 0, "removed": 0, "failed": 0}
+CLEAN = {"orphans": 0, "removed": 0, "containers": 0, "failed": 0}
 
 
 def run(*command):
