@@ -24,10 +24,15 @@ struct VarveWriter {
     guint64 seed;
 };
 
+#define VARVE_WHITEOUT_PREFIX ".wh."
+
+/* Of names in the archive: that of a whiteout is longer than what it removes. */
+#define VARVE_WRITER_NAME_MAX (NAME_MAX + sizeof VARVE_WHITEOUT_PREFIX - 1)
+
 /* A path of the archive, taken apart: a directory in the tree, and a name in it. */
 typedef struct {
     char directory[PATH_MAX];
-    char name[NAME_MAX + 1]; /* empty: the root */
+    char name[VARVE_WRITER_NAME_MAX + 1]; /* empty: the root */
 } VarveWriterPath;
 
 /* Somewhere in the tree: a name in a directory of which a descriptor is at hand. */
@@ -77,8 +82,6 @@ gboolean varve_writer_make_directory(VarveWriter *writer, const VarvePlace *plac
                                      const VarveTarEntry *entry, GError **error);
 
 /* --- whiteouts.c ----------------------------------------------------------------------------- */
-
-#define VARVE_WHITEOUT_PREFIX ".wh."
 
 gboolean varve_writer_whiteout(VarveWriter *writer, const VarveWriterPath *path, GError **error);
 

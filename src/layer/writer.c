@@ -13,6 +13,14 @@ refuse(const char *text, const char *reason, GError **error)
     return varve_error_set(error, VARVE_ERROR_CORRUPT, "the path '%s' %s", printable, reason);
 }
 
+/* Of a name that is as long as names may be. */
+static gboolean
+is_long_whiteout(const char *name, gsize length)
+{
+    return length <= VARVE_WRITER_NAME_MAX && name[length] == '\0' &&
+           strncmp(name, VARVE_WHITEOUT_PREFIX, strlen(VARVE_WHITEOUT_PREFIX)) == 0;
+}
+
 /* Leaves out slashes too many and ".". */
 gboolean
 varve_writer_split(const char *text, VarveWriterPath *path, GError **error)
@@ -22,7 +30,7 @@ varve_writer_split(const char *text, VarveWriterPath *path, GError **error)
         gsize n = strcspn(at, "/");
         if (n == 2 && at[0] == '.' && at[1] == '.')
             return refuse(text, "has \"..\" in it", error);
-        if (n > NAME_MAX)
+        if (n > NAME_MAX && !is_long_whiteout(at, n))
             return refuse(text, "has a name of more than 255 bytes", error);
         if (n > 0 && !(n == 1 && at[0] == '.')) {
             if (length + n + 2 > sizeof path->directory)
