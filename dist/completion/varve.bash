@@ -88,7 +88,7 @@ _varve_options() {
     "snapshot usage") options+=" --full" ;;
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
-    "image unpack") options+=" --platform" ;;
+    "image unpack") options+=" --platform --progress" ;;
     "image pull") options+=" --name --platform --all-platforms --mirror" ;;&
     "image push") options+=" --platform" ;;&
     "image pull" | "image push")

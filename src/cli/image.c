@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/image.h"
 #include "cli/json.h"
+#include "cli/progress.h"
 #include "cli/text.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -134,10 +135,13 @@ unpack(const Cli *cli, char **args, GError **error)
     if (!cli_image_platform(&platform, error))
         return FALSE;
     g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
-    if (images == NULL ||
-        !varve_images_unpack(images, cli->pool, args[0], platform, &unpacked, error))
+    if (images == NULL)
         return FALSE;
-    cli_clear_progress();
+    CliProgress *progress = cli_progress_new(cli, images, option.progress);
+    gboolean ok = varve_images_unpack(images, cli->pool, args[0], platform, &unpacked, error);
+    cli_progress_free(progress);
+    if (!ok)
+        return FALSE;
     if (cli->json) {
         json_t *object = json_object();
         cli_json_set(object, "snapshot", unpacked.chain_id);
@@ -177,7 +181,12 @@ static const GOptionEntry inspect_options[] = {
     {"raw", 0, 0, G_OPTION_ARG_NONE, &option.raw, "print the manifest as it is", NULL},
     {NULL},
 };
-static const GOptionEntry unpack_options[] = {PLATFORM_OPTION, {NULL}};
+static const GOptionEntry unpack_options[] = {
+    PLATFORM_OPTION,
+    {"progress", 0, 0, G_OPTION_ARG_NONE, &option.progress,
+     "tell each step on standard error, with --json as JSON", NULL},
+    {NULL},
+};
 static const GOptionEntry commit_options[] = {
     {"from", 0, 0, G_OPTION_ARG_FILENAME, &option.from,
      "the image that the snapshot stands on, where several have the same layers", "IMAGE"},
@@ -312,7 +321,7 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "unpack",
-        .synopsis = "IMAGE [--platform PLATFORM]",
+        .synopsis = "IMAGE [--platform PLATFORM] [--progress]",
         .summary = "Unpack an image's layers into snapshots of a pool",
         .about =
             "Each layer becomes a committed snapshot, named by its ChainID, on the one below.\n"

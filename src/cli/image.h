@@ -11,7 +11,7 @@ extern struct CliImageOptions {
     char *name, *only, *output, *format, *platform;
     char *from, *author, *message, *compression;
     char **changes;
-    gboolean full, raw;
+    gboolean full, raw, progress;
 } cli_image_options;
 
 /* Reads --platform: NULL when it is not given; FALSE when it is wrong. */

@@ -37,6 +37,7 @@ typedef struct {
     const char *parent; /* its ChainID; "" for none */
     char *chain_id, *key;
     /* What has become of it so far. */
+    VarveProgressItem progress;
     VarveTurn *turn;
     gboolean there; /* the snapshot was there before */
     VarvePlace place;
@@ -45,6 +46,9 @@ typedef struct {
 } VarveUnpackLayer;
 
 void varve_unpack_layer_clear(VarveUnpackLayer *layer);
+
+/* Says that it is waited for. */
+void varve_unpack_layer_begin(VarveUnpackLayer *layer);
 
 /* Whether the layer's snapshot is in the pool. */
 gboolean varve_unpack_layer_find(VarveUnpackLayer *layer, gboolean *there, GError **error);

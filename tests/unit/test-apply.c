@@ -415,7 +415,7 @@ test_overlay_whiteouts(void)
                    ARCHIVE({.name = "a/old", .content = "x"}, {.name = "b/old", .content = "x"},
                            {.name = "c/old", .content = "x"}, {.name = "again", .content = "x"},
                            {.name = "dir/", .type = '5'}, {.name = "dir-2/", .type = '5'}));
-    varve_autofd parent = begin_upper(layers);
+    varve_autofd parent G_GNUC_UNUSED = begin_upper(layers);
     layer_apply_ok(
         layers,
         ARCHIVE({.name = "a/new", .content = "new"}, {.name = "a/.wh..wh..opq"},
@@ -454,7 +454,7 @@ test_overlay_parent(void)
                                    {.name = "bin", .type = '2', .target = "usr/bin"},
                                    {.name = "file", .content = "x"},
                                    {.name = "hidden/", .type = '5', .mode = 0700}));
-    varve_autofd parent = begin_upper(layers);
+    varve_autofd parent G_GNUC_UNUSED = begin_upper(layers);
     layer_apply_ok(layers, ARCHIVE({.name = "bin/new", .content = "new"},
                                    {.name = "link", .type = '1', .target = "bin/tool"},
                                    {.name = ".wh.hidden"}, {.name = "hidden/x", .content = "x"}));
