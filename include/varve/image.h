@@ -146,13 +146,15 @@ VARVE_PUBLIC gboolean varve_images_tag(VarveImages *images, const char *source, 
 VARVE_PUBLIC gboolean varve_images_remove(VarveImages *images, const char *name, GError **error);
 
 typedef struct {
-    guint64 blobs;  /* deleted */
-    guint64 begun;  /* downloads and imports that were left unfinished, and are deleted */
-    guint64 bytes;  /* freed by both */
-    guint64 in_use; /* blobs that no name leads to but an operation in flight holds */
+    guint64 blobs;     /* deleted */
+    guint64 begun;     /* downloads and imports that were left unfinished, and are deleted */
+    guint64 bytes;     /* freed by both */
+    guint64 in_use;    /* blobs that no name leads to but an operation in flight holds */
+    guint64 snapshots; /* of layers whose unpacking died half-way; removed, in all pools */
 } VarveImagePrune;
 
-/* Deletes what no name leads to. */
+/* Deletes what no name leads to, and removes what dead processes left unfinished. Snapshots of
+ * layers that were unpacked whole stay. */
 VARVE_PUBLIC gboolean varve_images_prune(VarveImages *images, VarveImagePrune *result,
                                          GError **error);
 

@@ -116,12 +116,15 @@ prune(const Cli *cli, char **args, GError **error)
         cli_json_set_int(object, "begun", result.begun);
         cli_json_set_int(object, "bytes", result.bytes);
         cli_json_set_int(object, "in_use", result.in_use);
+        cli_json_set_int(object, "snapshots", result.snapshots);
         cli_json_print(object);
         return TRUE;
     }
     g_autofree char *size = cli_format_size(result.bytes);
     printf("deleted %" G_GUINT64_FORMAT " blobs and %" G_GUINT64_FORMAT " unfinished ones, %s\n",
            result.blobs, result.begun, size);
+    if (result.snapshots > 0)
+        printf("removed %" G_GUINT64_FORMAT " half-unpacked layers\n", result.snapshots);
     return TRUE;
 }
 
@@ -408,8 +411,9 @@ static const CliVerb verbs[] = {
         .name = "prune",
         .synopsis = "",
         .summary = "Delete the blobs that no image needs",
-        .about = "Also what unfinished imports and pulls left. What any process is working with\n"
-                 "just now is spared.",
+        .about =
+            "Also what unfinished imports and pulls left, and, in all pools, layers that were\n"
+            "left half-unpacked. What any process is working with just now is spared.",
         .example = "varve image prune\n",
         .needs = CLI_NEEDS_ENGINE,
         .flags = VARVE_ENGINE_MUST_EXIST,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/digest.h"
 #include "base/fd.h"
 #include "image/unpack.h"
-#include <string.h>
 
 /* By these containerd knows what a snapshot was made from. */
 #define LABEL_CHAIN "containerd.io/snapshot.ref"
@@ -34,14 +34,19 @@ varve_unpack_layer_find(VarveUnpackLayer *layer, gboolean *there, GError **error
     return is_there(layer->unpacking->pool, layer->chain_id, there, error);
 }
 
+char *
+varve_unpack_turn(const VarvePool *pool, const char *chain_id)
+{
+    return g_strdup_printf("%u-%s", pool->number, varve_digest_hex(chain_id));
+}
+
 /* Waits for the turn. What is there then, nobody else is making; what a dead process began goes. */
 static gboolean
 take_turn(VarveUnpackLayer *layer, GError **error)
 {
     const VarveUnpacking *unpacking = layer->unpacking;
     gboolean begun;
-    g_autofree char *what =
-        g_strdup_printf("%u-%s", unpacking->pool->number, strchr(layer->chain_id, ':') + 1);
+    g_autofree char *what = varve_unpack_turn(unpacking->pool, layer->chain_id);
     layer->turn =
         varve_turn_take(unpacking->images->engine->rootfd, what, unpacking->watch.cancelled, error);
     if (layer->turn == NULL || !varve_unpack_layer_find(layer, &layer->there, error))

@@ -23,7 +23,7 @@ plan(const VarveUnpacking *unpacking, const VarveImageDetails *image)
                                   .diff_id = diff_id,
                                   .parent = parent,
                                   .chain_id = chain_id,
-                                  .key = g_strconcat("unpack ", chain_id, NULL),
+                                  .key = g_strconcat(VARVE_UNPACK_KEY, chain_id, NULL),
                                   .place = VARVE_PLACE_INIT};
         g_array_append_val(layers, layer);
         parent = chain_id;

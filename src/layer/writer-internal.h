@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "layer/directories.h"
+#include "layer/made.h"
 #include "layer/writer.h"
 #include <linux/limits.h>
 #include <sys/stat.h>
@@ -20,7 +21,7 @@ struct VarveWriter {
     gboolean has_whiteouts; /* it made some */
     /* Hashes of the paths that the layer made something at, for opaque directories, which keep
      * that; NULL where nothing else is in the tree. */
-    GHashTable *made;
+    VarveMade *made;
     guint64 seed;
 };
 
@@ -47,8 +48,9 @@ typedef struct {
 gboolean varve_writer_split(const char *text, VarveWriterPath *path, GError **error);
 
 /* Remembers that the layer has something there. */
-void varve_writer_record(VarveWriter *writer, const VarvePlace *place);
-gboolean varve_writer_has_made(VarveWriter *writer, const char *path);
+gboolean varve_writer_record(VarveWriter *writer, const VarvePlace *place, GError **error);
+gboolean varve_writer_has_made(VarveWriter *writer, const char *path, gboolean *has,
+                               GError **error);
 
 /* Removes what is there, whatever it is. */
 gboolean varve_writer_remove(VarveWriter *writer, const VarvePlace *place, GError **error);
