@@ -6,8 +6,8 @@
 # they are offered; names that hold a control character are not offered.
 
 _varve_pool_verbs="create ls inspect rm drivers"
-_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff usage label rm"
-_varve_image_verbs="ls inspect history import unpack export tag rm prune"
+_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package usage label rm"
+_varve_image_verbs="ls inspect history import unpack commit export tag rm prune"
 _varve_system_verbs="info cleanup"
 
 # Offers those of the words given that begin with what was typed.
@@ -56,7 +56,7 @@ _varve_arguments() {
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
     "snapshot commit 1" | "snapshot capture 1") _varve_names snapshot ls kind==active ;;
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
-    "snapshot stat 0" | "snapshot diff 0" | "snapshot label 0") _varve_names snapshot ls ;;
+    "snapshot stat 0" | "snapshot diff 0" | "snapshot package 0" | "image commit 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
     "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0") _varve_names image ls ;;
     "image export "* | "image rm "*) _varve_names image ls ;;
@@ -77,12 +77,14 @@ _varve_options() {
     "snapshot ls") options+=" --full --quiet --null" ;;
     "snapshot tree") options+=" --full --usage" ;;
     "snapshot diff") options+=" --summary --quiet --null" ;;
+    "snapshot package") options+=" --output --compression" ;;
     "snapshot usage") options+=" --full" ;;
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
     "image unpack") options+=" --platform" ;;
     "image history") options+=" --platform --full" ;;
     "image import") options+=" --name --only" ;;
+    "image commit") options+=" --from --author --message --change --compression" ;;
     "image export") options+=" --output --format --platform" ;;
     esac
     _varve_words $options
@@ -94,7 +96,9 @@ _varve_values() {
     --root | --mount | -m) _varve_directories ;;
     --pool) _varve_names pool ls ;;
     --driver) _varve_words auto overlay btrfs native ;;
-    --set | --name | -n | --only) COMPREPLY=() ;;
+    --set | --name | -n | --only | --author | -a | --message | --change | -c) COMPREPLY=() ;;
+    --from) _varve_names image ls ;;
+    --compression) _varve_words gzip zstd none ;;
     --output | -o) _varve_files ;;
     --format | -f) _varve_words oci dir docker ;;
     --platform) _varve_words linux/amd64 linux/arm64 linux/arm/v7 ;;
@@ -119,6 +123,7 @@ _varve() {
         --root | --pool) varve+=("$previous" "$word") ;;
         --driver | --set | --mount | -m | --label | -l | --parent | -p) ;;
         --name | -n | --only | --output | -o | --format | -f | --platform) ;;
+        --from | --author | -a | --message | --change | -c | --compression) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

@@ -32,6 +32,7 @@
  */
 
 #include <varve/engine.h>
+#include <varve/layer.h>
 #include <varve/snapshot.h>
 
 G_BEGIN_DECLS
@@ -177,6 +178,36 @@ VARVE_PUBLIC void varve_image_unpacked_clear(VarveImageUnpacked *unpacked);
 VARVE_PUBLIC gboolean varve_images_unpack(VarveImages *images, VarvePool *pool, const char *name,
                                           const VarvePlatform *platform,
                                           VarveImageUnpacked *unpacked, GError **error);
+
+/* --- committing ---------------------------------------------------------------------------- */
+
+typedef struct {
+    /* The image that the snapshot stands on: its ChainID must be the name of the snapshot's parent.
+     * NULL: the image that has it. */
+    const char *from;
+    const char *author, *message; /* may be NULL */
+    /* What is to be another in the image's config, as 'docker commit --change' takes it: CMD,
+     * ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, WORKDIR, STOPSIGNAL, and AUTHOR. Ends with
+     * NULL; may be NULL. */
+    const char *const *changes;
+    gboolean has_created;
+    gint64 created; /* seconds since the epoch, instead of now */
+    VarveLayerOptions layer;
+} VarveImageCommit;
+
+/* Makes an image of a snapshot, active or committed, and names it: the layers of the image that the
+ * snapshot stands on, and one of the snapshot's changes, which is empty if there are none. One
+ * without a parent makes an image of one layer. The snapshot goes on as it was. options may be
+ * NULL; so may layer, which tells of the layer. When it fails, no name was changed and nothing is
+ * left of it.
+ * Errors: those of varve_snapshot_package(); VARVE_ERROR_NOT_FOUND (no image has the parent's
+ * ChainID, or its layers are not here), VARVE_ERROR_FAILED_PRECONDITION (several images have it
+ * with different configs; the one given has another), VARVE_ERROR_INVALID_ARGUMENT (name or
+ * changes). */
+VARVE_PUBLIC VarveImageInfo *varve_images_commit(VarveImages *images, VarvePool *pool,
+                                                 const char *key, const char *name,
+                                                 const VarveImageCommit *options, VarveLayer *layer,
+                                                 GError **error);
 
 /* --- archives ------------------------------------------------------------------------------ */
 

@@ -8,6 +8,7 @@
 #include <varve/engine.h>
 #include <varve/error.h>
 #include <varve/image.h>
+#include <varve/layer.h>
 #include <varve/log.h>
 #include <varve/mount.h>
 #include <varve/snapshot.h>

@@ -246,3 +246,49 @@ varve_xattrs_equal(VarveFile a, gboolean a_in_layer, VarveFile b, gboolean b_in_
     g_autoptr(GArray) xs = sorted_names(&first, a_in_layer), ys = sorted_names(&second, b_in_layer);
     return same_values(a, xs, b, ys, equal, error);
 }
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static void
+xattr_clear(gpointer data)
+{
+    VarveXattr *xattr = data;
+    g_free(xattr->name);
+    g_free(xattr->value);
+}
+
+static gboolean
+read_values(VarveFile file, const GArray *names, GArray *xattrs, GError **error)
+{
+    g_autofree char *value = g_malloc(XATTR_SIZE_MAX);
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_array_index(names, Name, i).stored;
+        ssize_t size = varve_xattrs_get(file, name, value, XATTR_SIZE_MAX);
+        if (size < 0 && !has_gone(errno))
+            return varve_error_set_errno(error, errno, "reading xattr %s", name);
+        if (size < 0)
+            continue;
+        const VarveXattr xattr = {g_strdup(name), g_memdup2(value, (gsize)size), (gsize)size};
+        g_array_append_val(xattrs, xattr);
+    }
+    return TRUE;
+}
+
+GArray *
+varve_xattrs_read(VarveFile file, GError **error)
+{
+    g_auto(List) list = {.all = NULL};
+    g_autoptr(GArray) xattrs = g_array_new(FALSE, FALSE, sizeof(VarveXattr));
+    g_array_set_clear_func(xattrs, xattr_clear);
+    int failed = read_list(file, &list);
+    if (failed != 0 && !has_gone(failed)) {
+        varve_error_set_errno(error, failed, "listing xattrs");
+        return NULL;
+    }
+    if (failed == 0 && list.length > 0) {
+        g_autoptr(GArray) names = sorted_names(&list, FALSE);
+        if (!read_values(file, names, xattrs, error))
+            return NULL;
+    }
+    return g_steal_pointer(&xattrs);
+}

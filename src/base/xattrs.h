@@ -19,4 +19,15 @@ gboolean varve_xattrs_equal(VarveFile a, gboolean a_in_layer, VarveFile b, gbool
  * none of that name). */
 ssize_t varve_xattrs_get(VarveFile file, const char *name, void *value, size_t size);
 
+/* All that a file has, but for those that one of another name says again. */
+typedef struct {
+    char *name;
+    guint8 *value;
+    gsize size;
+} VarveXattr;
+
+/* In the order of their names: GArray of VarveXattr, which frees what is in it. A file that
+ * vanishes meanwhile has none. NULL with the error set. */
+GArray *varve_xattrs_read(VarveFile file, GError **error);
+
 #endif

@@ -178,6 +178,17 @@ static const GOptionEntry inspect_options[] = {
     {NULL},
 };
 static const GOptionEntry unpack_options[] = {PLATFORM_OPTION, {NULL}};
+static const GOptionEntry commit_options[] = {
+    {"from", 0, 0, G_OPTION_ARG_FILENAME, &option.from,
+     "the image that the snapshot stands on, where several have the same layers", "IMAGE"},
+    {"author", 'a', 0, G_OPTION_ARG_FILENAME, &option.author, "who made it", "TEXT"},
+    {"message", 'm', 0, G_OPTION_ARG_FILENAME, &option.message, "what was done", "TEXT"},
+    {"change", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &option.changes,
+     "change its config: 'CMD [\"/bin/app\"]', 'ENV KEY=VALUE', ...; may be repeated", "LINE"},
+    {"compression", 0, 0, G_OPTION_ARG_FILENAME, &option.compression,
+     "of the new layer: gzip, the default, zstd or none", "KIND"},
+    {NULL},
+};
 static const GOptionEntry import_options[] = {
     {"name", 'n', 0, G_OPTION_ARG_FILENAME, &option.name,
      "what the image is to be called; without a tag, with that of the archive", "NAME"},
@@ -272,6 +283,28 @@ static const CliVerb verbs[] = {
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS,
                  [VARVE_ERROR_CORRUPT] = "the image is damaged: get it again"},
         .run = unpack,
+    },
+    {
+        .name = "commit",
+        .synopsis = "SNAPSHOT NAME [--from IMAGE] [--author TEXT] [--message TEXT]\n"
+                    "[--change LINE]... [--compression KIND]",
+        .summary = "Make an image of a snapshot's changes",
+        .about =
+            "SNAPSHOT, active or committed, stands on the snapshot of an unpacked image, and its\n"
+            "changes become one more layer on that image's; one that stands on nothing makes an\n"
+            "image of one layer. It goes on as it was. A container in it may run, but what it\n"
+            "writes meanwhile may or may not be in the layer. SOURCE_DATE_EPOCH counts.",
+        .example = "varve image commit web example.org/app:2 --message 'new pages'\n"
+                   "varve image commit web app:2 --change 'CMD [\"/bin/app\"]'\n",
+        .min_args = 2,
+        .max_args = 2,
+        .options = commit_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = "'varve snapshot ls' lists the snapshots, 'varve image "
+                                           "ls' the images",
+                 [VARVE_ERROR_FAILED_PRECONDITION] = "--from IMAGE says which image it stands on"},
+        .run = cli_image_commit,
     },
     {
         .name = "export",

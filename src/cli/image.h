@@ -9,11 +9,17 @@
 /* The values of its verbs' options. */
 extern struct CliImageOptions {
     char *name, *only, *output, *format, *platform;
+    char *from, *author, *message, *compression;
+    char **changes;
     gboolean full, raw;
 } cli_image_options;
 
 /* Reads --platform: NULL when it is not given; FALSE when it is wrong. */
 gboolean cli_image_platform(VarvePlatform **platform, GError **error);
+
+/* --- image-commit.c ------------------------------------------------------------------------ */
+
+gboolean cli_image_commit(const Cli *cli, char **args, GError **error);
 
 /* --- image-show.c -------------------------------------------------------------------------- */
 

@@ -168,6 +168,14 @@ static const GOptionEntry diff_options[] = {
 #define SEE_ACTIVE "'varve snapshot ls kind==active' lists what can be committed"
 #define MAKE_VIEW  "'varve snapshot view KEY NAME' makes a view of it, which can be mounted"
 
+static const GOptionEntry package_options[] = {
+    {"output", 'o', 0, G_OPTION_ARG_FILENAME, &cli_snapshot_options.output,
+     "where to; - is standard output", "PATH"},
+    {"compression", 0, 0, G_OPTION_ARG_FILENAME, &cli_snapshot_options.compression,
+     "gzip, the default, zstd or none", "KIND"},
+    {NULL},
+};
+
 static const CliVerb verbs[] = {
     {
         .name = "prepare",
@@ -338,6 +346,21 @@ static const CliVerb verbs[] = {
         .flags = CLI_LOOK,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
         .run = cli_snapshot_diff,
+    },
+    {
+        .name = "package",
+        .synopsis = "KEY --output PATH [--compression KIND]",
+        .summary = "Write a snapshot's changes as an image's layer",
+        .about =
+            "The same changes give the same bytes. PATH must not exist yet. Prints the DiffID.",
+        .example = "varve snapshot package web --output web.tar.gz\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = package_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_package,
     },
     {
         .name = "usage",

@@ -11,6 +11,7 @@ extern struct CliSnapshotOptions {
     GHashTable *labels;
     char *mount;
     char *parent;
+    char *output, *compression;
     gboolean full;
     gboolean usage;
     gboolean summary;
@@ -24,6 +25,10 @@ void cli_print_mount(const Cli *cli, const VarveMount *mount);
 gboolean cli_snapshot_mounts(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_mount(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_umount(const Cli *cli, char **args, GError **error);
+
+/* --- snapshot-package.c -------------------------------------------------------------------- */
+
+gboolean cli_snapshot_package(const Cli *cli, char **args, GError **error);
 
 /* --- snapshot-show.c ----------------------------------------------------------------------- */
 

@@ -251,3 +251,30 @@ varve_changes_add_tree(int dirfd, const char *name, const char *path, VarveChang
     }
     return ended(&walk, ok, error);
 }
+
+/* Opens what was found, when it is a directory that can be entered; -1: it cannot. */
+static gboolean
+open_found(const VarveFound *found, int *fd, GError **error)
+{
+    *fd = -1;
+    if (!found->exists || found->mounted || !S_ISDIR(found->st.st_mode))
+        return TRUE;
+    *fd = varve_fd_open_dir(found->file.dirfd, found->file.name != NULL ? found->file.name : ".",
+                            error);
+    return *fd >= 0;
+}
+
+gboolean
+varve_changes_walk_at(const VarveFound *before, const VarveFound *after, const char *path,
+                      const VarveCompare *how, VarveChangeSink *sink, GError **error)
+{
+    if (!before->exists && !after->exists)
+        return TRUE;
+    g_auto(Walk) walk;
+    varve_autofd old = -1, new = -1;
+    walk_init(&walk, g_str_equal(path, "/") ? "" : path, how, sink);
+    gboolean ok =
+        tell_difference(&walk, before, after, error) && open_found(after, &new, error) &&
+        (new < 0 || (open_found(before, &old, error) && run_from(&walk, old, new, error)));
+    return ended(&walk, ok, error);
+}

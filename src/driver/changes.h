@@ -104,6 +104,14 @@ gboolean varve_changes_look(VarveFile file, VarveFound *found, GError **error);
 /* Whether what lstat tells of two files makes them the same type of thing. */
 gboolean varve_changes_same_type(const struct stat *before, const struct stat *after);
 
+/* --- further names (changes-names.c) ---------------------------------------------------------- */
+
+/* Adds to a list of changes, without renames, the names in a tree of files that were added or
+ * changed under another name: as modified in nothing. Only when a file has more names than the
+ * list, the tree is searched. */
+gboolean varve_changes_add_names(int after, VarveChangeList *list, const gint *cancelled,
+                                 GError **error);
+
 /* --- trees (changes-walk.c) ------------------------------------------------------------------- */
 
 /* Compares two whole trees, of the two directories. before: -1 when there is no parent. What
@@ -111,6 +119,10 @@ gboolean varve_changes_same_type(const struct stat *before, const struct stat *a
  * either tree is no part of it, and hides what is there. how may be NULL. */
 VARVE_SHARED gboolean varve_changes_walk(int before, int after, const VarveCompare *how,
                                          VarveChangeSink *sink, GError **error);
+
+/* The same of what is under one path in both: anything, or nothing. */
+gboolean varve_changes_walk_at(const VarveFound *before, const VarveFound *after, const char *path,
+                               const VarveCompare *how, VarveChangeSink *sink, GError **error);
 
 /* Tells name (in dirfd, not followed) with everything in it as added; path is how it is told. */
 gboolean varve_changes_add_tree(int dirfd, const char *name, const char *path,

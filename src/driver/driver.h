@@ -195,6 +195,40 @@ VARVE_SHARED const char *varve_driver_setting(const VarveDriver *driver, GHashTa
 /* "1.5G" style sizes to bytes. */
 gboolean varve_driver_parse_size(const char *text, guint64 *bytes, GError **error);
 
+/* --- changes path by path (changes-plain.c) -------------------------------------------------- */
+
+/* Two trees. Each is what a mount shows, whole. */
+typedef struct {
+    int before; /* a directory descriptor; -1: there was nothing */
+    int after;
+    const gint *cancelled; /* may be NULL */
+} VarveDriverTrees;
+
+/* Calls func for the changes between them, found by comparing both: files of the same size and
+ * modification time count as the same. Renames and further names of files are told as
+ * varve_plain_changes_tell() does. */
+gboolean varve_driver_compare_trees(const VarveDriverTrees *trees, VarveChangeFunc func,
+                                    gpointer data, GError **error);
+
+/* Changes that a driver tells, with every rename told as what it is path by path: what is at
+ * either path is compared with what was at the same one. So which driver it was cannot be seen from
+ * the answer. */
+typedef struct VarvePlainChanges VarvePlainChanges;
+
+VarvePlainChanges *varve_plain_changes_new(void);
+void varve_plain_changes_free(VarvePlainChanges *plain);
+
+/* Takes a change. A VarveChangeFunc. */
+gboolean varve_plain_changes_add(const VarveChange *change, gpointer plain, GError **error);
+
+/* Once, when all were taken. A path whose file is that of an added or changed path as well, and
+ * which did not change itself, is told too, as modified in nothing: for those who have to keep the
+ * two together. */
+gboolean varve_plain_changes_tell(VarvePlainChanges *plain, const VarveDriverTrees *trees,
+                                  VarveChangeFunc func, gpointer data, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePlainChanges, varve_plain_changes_free)
+
 extern const VarveDriver varve_driver_btrfs;
 extern const VarveDriver varve_driver_overlay;
 extern const VarveDriver varve_driver_native;

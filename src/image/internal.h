@@ -12,6 +12,9 @@
  *     names.c                                            names in the metadata store
  *     images.c, inspect.c, prune.c                       the API
  *     unpack.c and unpack-*.c, turn.c                    layers into snapshots
+ *     package.c                                          snapshots into layers
+ *     commit.c, commit-base.c, commit-config.c, instructions.c
+ *                                                        snapshots into images
  *     import.c and import-*.c                            archives in
  *     export.c and export-*.c                            archives out
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/media-types.h"
+#include <string.h>
 
 #define DOCKER "application/vnd.docker."
 
@@ -44,4 +45,25 @@ varve_media_is_manifest(const char *media_type)
 {
     VarveMediaKind kind = varve_media_kind(media_type);
     return kind >= VARVE_MEDIA_INDEX && kind <= VARVE_MEDIA_SCHEMA1;
+}
+
+/* Docker says ".tar.gzip" where OCI says ".tar+gzip". */
+static char *
+translate(const char *media_type, const char *theirs, const char *ours)
+{
+    if (!g_str_has_prefix(media_type, theirs))
+        return NULL;
+    const char *compression = media_type + strlen(theirs);
+    return g_strconcat(ours, *compression == '.' ? "+" : "",
+                       *compression == '.' ? compression + 1 : compression, NULL);
+}
+
+char *
+varve_media_oci_layer(const char *media_type)
+{
+    static const char foreign[] = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    char *name = translate(media_type, DOCKER "image.rootfs.diff.tar", VARVE_MEDIA_OCI_LAYER);
+    if (name == NULL)
+        name = translate(media_type, DOCKER "image.rootfs.foreign.diff.tar", foreign);
+    return name != NULL ? name : g_strdup(media_type);
 }

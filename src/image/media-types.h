@@ -29,6 +29,9 @@ typedef enum {
 /* NULL is VARVE_MEDIA_OTHER. */
 VarveMediaKind varve_media_kind(const char *media_type);
 
+/* What OCI calls a layer that Docker has another word for; others are called as they are. */
+char *varve_media_oci_layer(const char *media_type);
+
 /* Whether it names other blobs: an index or a manifest. */
 gboolean varve_media_is_manifest(const char *media_type);
 

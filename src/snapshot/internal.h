@@ -11,7 +11,7 @@
  *     create.c, commit.c, remove.c, update.c, rules.c
  *                     the operations that change snapshots, and their rules
  *     query.c, changes.c   the operations that look
- *     place.c         the way to a snapshot's files
+ *     place.c, trees.c     the way to a snapshot's files
  *     housekeeping.c  what nobody waits for: freeing, recovery
  *     search.c        what a crash left, found by looking at the disk
  *     labels.c, filter.c, lineage.c   small parts of the above

@@ -14,8 +14,8 @@ from conftest import VARVE
 
 NOUNS = {
     "pool": "create ls inspect rm drivers",
-    "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff usage label rm",
-    "image": "ls inspect history import unpack export tag rm prune",
+    "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff package usage label rm",
+    "image": "ls inspect history import unpack commit export tag rm prune",
     "system": "info cleanup",
 }
 VERBS = [(noun, verb) for noun, verbs in NOUNS.items() for verb in verbs.split()]

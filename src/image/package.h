@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_IMAGE_PACKAGE_H
+#define VARVE_IMAGE_PACKAGE_H
+
+#include "layer/package.h"
+#include "snapshot/trees.h"
+#include <varve/layer.h>
+
+/* Packages the changes of a snapshot that was opened. options may be NULL. */
+gboolean varve_trees_package(const VarveTrees *trees, const VarveLayerOptions *options,
+                             VarveSink sink, VarveLayer *layer, GError **error);
+
+#endif
