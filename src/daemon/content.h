@@ -3,21 +3,35 @@
 #define VARVE_DAEMON_CONTENT_H
 
 /*
- * containerd's blobs: read from the directory of its content store, or through its content service.
+ * containerd's blobs: read from the directory of its content store, or through its content service
+ * (api/services/content/v1/content.proto), where they are written too. What is done through the
+ * service is done in the namespace, and under the lease, of the call that it is done for, and fails
+ * once nobody waits for that call any more.
  */
 
 #include "daemon/config.h"
+#include "rpc/client.h"
 #include "rpc/grpc.h"
+
+/* --- reading (content-read.c) ---------------------------------------------------------------- */
 
 /* A blob that is read from its beginning to its end. */
 typedef struct VarveContentReader VarveContentReader;
 
-/* For a call, whose namespace it is read in; once nobody waits for that call, reading fails. */
+/* What there is to open is opened when it is first read from. All must outlive the reader. */
 VarveContentReader *varve_content_reader_new(const VarveConfig *config, VarveGrpcCall *call,
-                                             const char *digest, GError **error);
+                                             const char *digest);
 void varve_content_reader_free(VarveContentReader *reader);
 VarveSource varve_content_reader_source(VarveContentReader *reader);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveContentReader, varve_content_reader_free)
+
+/* --- the service ----------------------------------------------------------------------------- */
+
+#define VARVE_CONTENT_SERVICE "/containerd.services.content.v1.Content/"
+
+/* A connection to the service, for a call. */
+VarveGrpcClient *varve_content_connect(const VarveConfig *config, VarveGrpcCall *call,
+                                       GError **error);
 
 #endif

@@ -53,9 +53,7 @@ apply(const VarveDiff *diff, VarveGrpcCall *call, const WireApplyRequest *reques
     if (mounts == NULL || !check_apply(request, error))
         return FALSE;
     g_autoptr(VarveContentReader) reader =
-        varve_content_reader_new(diff->config, call, descriptor->digest, error);
-    if (reader == NULL)
-        return FALSE;
+        varve_content_reader_new(diff->config, call, descriptor->digest);
     const VarveMountsBlob blob = {
         .media_type = descriptor->media_type,
         .digest = descriptor->digest,
