@@ -71,11 +71,11 @@ read_file(gpointer data, void *buffer, gsize size, GError **error)
 /* --- through the service --------------------------------------------------------------------- */
 
 VarveGrpcClient *
-varve_content_connect(const VarveConfig *config, VarveGrpcCall *call, GError **error)
+varve_content_connect(const VarveConfig *config, VarveGrpcCall *call, const gint *cancelled,
+                      GError **error)
 {
     static const char *const handed_on[] = {"containerd-namespace", "containerd-lease"};
-    VarveGrpcClient *client =
-        varve_grpc_client_new(config->diff_containerd, varve_grpc_call_cancelled(call), error);
+    VarveGrpcClient *client = varve_grpc_client_new(config->diff_containerd, cancelled, error);
     for (gsize i = 0; client != NULL && i < G_N_ELEMENTS(handed_on); i++)
         varve_grpc_client_set_header(client, handed_on[i],
                                      varve_grpc_call_header(call, handed_on[i]));
@@ -87,7 +87,8 @@ begin_read(VarveContentReader *reader, GError **error)
 {
     ReadRequest request = CONTAINERD__SERVICES__CONTENT__V1__READ_REQUEST__INIT;
     request.digest = (char *)reader->digest;
-    reader->client = varve_content_connect(reader->config, reader->call, error);
+    reader->client = varve_content_connect(reader->config, reader->call,
+                                           varve_grpc_call_cancelled(reader->call), error);
     return reader->client != NULL &&
            varve_grpc_client_begin(reader->client, VARVE_CONTENT_SERVICE "Read", error) &&
            varve_grpc_client_send(reader->client, &request.base, TRUE, error);

@@ -26,12 +26,31 @@ VarveSource varve_content_reader_source(VarveContentReader *reader);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveContentReader, varve_content_reader_free)
 
+/* --- writing (content-write.c) --------------------------------------------------------------- */
+
+/* A blob that is written. */
+typedef struct VarveContentWriter VarveContentWriter;
+
+/* ref names it until it is whole; one that is there is begun anew. "": a new one, which is given up
+ * if the blob is not finished. VARVE_ERROR_NOT_IMPLEMENTED: there is no service to write to. */
+VarveContentWriter *varve_content_writer_new(const VarveConfig *config, VarveGrpcCall *call,
+                                             const char *ref, GError **error);
+void varve_content_writer_free(VarveContentWriter *writer);
+VarveSink varve_content_writer_sink(VarveContentWriter *writer);
+
+/* Finishes a layer's blob: it is there then, or was before, and the label that tells what it is
+ * uncompressed is on it. labels (char* to char*): more of them. */
+gboolean varve_content_writer_commit(VarveContentWriter *writer, const VarveLayer *layer,
+                                     GHashTable *labels, GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveContentWriter, varve_content_writer_free)
+
 /* --- the service ----------------------------------------------------------------------------- */
 
 #define VARVE_CONTENT_SERVICE "/containerd.services.content.v1.Content/"
 
-/* A connection to the service, for a call. */
+/* A connection to the service, for a call. cancelled may be NULL. */
 VarveGrpcClient *varve_content_connect(const VarveConfig *config, VarveGrpcCall *call,
-                                       GError **error);
+                                       const gint *cancelled, GError **error);
 
 #endif

@@ -78,9 +78,66 @@ handle_apply(VarveGrpcCall *call, const ProtobufCMessage *message, gpointer data
     finish(call, "Apply", descriptor->digest, error);
 }
 
+/* --- diff ----------------------------------------------------------------------------------- */
+
+static void
+send_diff(VarveGrpcCall *call, const VarveLayer *layer)
+{
+    WireDescriptor descriptor = WIRE_DIFF_INIT(DESCRIPTOR);
+    descriptor.media_type = (char *)layer->media_type;
+    descriptor.digest = layer->digest;
+    descriptor.size = (gint64)layer->size;
+    WireDiffResponse response = WIRE_DIFF_INIT(DIFF_RESPONSE);
+    response.diff = &descriptor;
+    varve_grpc_call_send(call, &response.base);
+}
+
+static gboolean
+package(const VarveDiff *diff, VarveGrpcCall *call, const WireDiffRequest *request,
+        VarveContentWriter *writer, VarveLayer *layer, GError **error)
+{
+    g_autoptr(GPtrArray) left = varve_wire_mounts(request->left, request->n_left, error);
+    if (left == NULL)
+        return FALSE;
+    g_autoptr(GPtrArray) right = varve_wire_mounts(request->right, request->n_right, error);
+    if (right == NULL)
+        return FALSE;
+    const VarveMountsPackage how = {
+        .media_type = request->media_type,
+        .latest = request->source_date_epoch != NULL ? &request->source_date_epoch->seconds : NULL,
+        .cancelled = varve_grpc_call_cancelled(call),
+    };
+    return varve_mounts_package(diff->engine, (VarveMount *const *)left->pdata,
+                                (VarveMount *const *)right->pdata, &how,
+                                varve_content_writer_sink(writer), layer, error);
+}
+
+static gboolean
+make_diff(const VarveDiff *diff, VarveGrpcCall *call, const WireDiffRequest *request,
+          VarveLayer *layer, GError **error)
+{
+    g_autoptr(GHashTable) labels = varve_wire_diff_labels(request->labels, request->n_labels);
+    g_autoptr(VarveContentWriter) writer =
+        varve_content_writer_new(diff->config, call, request->ref, error);
+    return writer != NULL && package(diff, call, request, writer, layer, error) &&
+           varve_content_writer_commit(writer, layer, labels, error);
+}
+
+static void
+handle_diff(VarveGrpcCall *call, const ProtobufCMessage *message, gpointer data)
+{
+    const WireDiffRequest *request = (const WireDiffRequest *)message;
+    g_autoptr(GError) error = NULL;
+    g_auto(VarveLayer) layer = {0};
+    if (make_diff(data, call, request, &layer, &error))
+        send_diff(call, &layer);
+    finish(call, "Diff", layer.digest, error);
+}
+
 #define NS(NAME) &containerd__services__diff__v1__##NAME##__descriptor
 const VarveGrpcMethod varve_diff_methods[] = {
     {SERVICE "Apply", NS(apply_request), handle_apply, .headers = TRUE},
+    {SERVICE "Diff", NS(diff_request), handle_diff, .headers = TRUE},
     {NULL},
 };
 #undef NS

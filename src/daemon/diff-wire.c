@@ -32,3 +32,12 @@ varve_wire_mounts(WireDiffMount *const *mounts, gsize n, GError **error)
     g_ptr_array_add(list, NULL);
     return g_steal_pointer(&list);
 }
+
+GHashTable *
+varve_wire_diff_labels(WireDiffLabel *const *labels, gsize n)
+{
+    GHashTable *table = g_hash_table_new(g_str_hash, g_str_equal);
+    for (gsize i = 0; i < n; i++)
+        g_hash_table_insert(table, labels[i]->key, labels[i]->value);
+    return table;
+}

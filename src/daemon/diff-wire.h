@@ -21,4 +21,7 @@ typedef Containerd__Services__Diff__V1__Mount WireDiffMount;
  * one, VARVE_ERROR_NOT_IMPLEMENTED. */
 GPtrArray *varve_wire_mounts(WireDiffMount *const *mounts, gsize n, GError **error);
 
+/* Labels as a table that points into the request. */
+GHashTable *varve_wire_diff_labels(WireDiffLabel *const *labels, gsize n);
+
 #endif
