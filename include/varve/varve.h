@@ -13,5 +13,6 @@
 #include <varve/log.h>
 #include <varve/mount.h>
 #include <varve/snapshot.h>
+#include <varve/stream.h>
 
 #endif

@@ -4,7 +4,7 @@
 
 #define MAX_WORKERS 1024
 
-/* --- the settings of [varved] --------------------------------------------------------------- */
+/* --- the settings of [varved] and [diff] ---------------------------------------------------- */
 
 static gboolean
 parse_path(const char *value, gpointer field, GError **error)
@@ -28,6 +28,13 @@ parse_name(const char *value, gpointer field, GError **error)
     return TRUE;
 }
 
+/* Empty is none. */
+static gboolean
+parse_optional_path(const char *value, gpointer field, GError **error)
+{
+    return *value == '\0' ? parse_name(value, field, error) : parse_path(value, field, error);
+}
+
 static gboolean
 parse_level(const char *value, gpointer field, GError **error)
 {
@@ -49,29 +56,35 @@ parse_workers(const char *value, gpointer field, GError **error)
 
 /* The one table of them: the parser, the defaults and `varved --help-config` all come from here. */
 static const struct {
-    const char *name;
+    const char *section, *name;
     gboolean (*parse)(const char *value, gpointer field, GError **error);
     gsize offset;
     const char *fallback; /* "": none */
     const char *summary;
 } settings[] = {
-    {"root", parse_path, G_STRUCT_OFFSET(VarveConfig, root), "/var/lib/varve",
+    {"varved", "root", parse_path, G_STRUCT_OFFSET(VarveConfig, root), "/var/lib/varve",
      "The directory that holds the store and, unless a pool says otherwise, the pools. A change "
      "needs a restart."},
-    {"socket", parse_path, G_STRUCT_OFFSET(VarveConfig, socket), "/run/varve/varved.sock",
+    {"varved", "socket", parse_path, G_STRUCT_OFFSET(VarveConfig, socket), "/run/varve/varved.sock",
      "The unix socket to listen on. Not used when systemd hands over the socket. A change needs a "
      "restart."},
-    {"socket-group", parse_name, G_STRUCT_OFFSET(VarveConfig, socket_group), "",
+    {"varved", "socket-group", parse_name, G_STRUCT_OFFSET(VarveConfig, socket_group), "",
      "Members of this group, by name or number, may use the socket too; without it only root may. "
      "Who may use the socket is as good as root. A change needs a restart."},
-    {"fallback-pool", parse_name, G_STRUCT_OFFSET(VarveConfig, fallback_pool), "",
+    {"varved", "fallback-pool", parse_name, G_STRUCT_OFFSET(VarveConfig, fallback_pool), "",
      "The pool that answers for a snapshotter name that is no pool's, and for an empty one. "
      "Without "
      "it an unknown name is refused, and an empty one means the pool that varve(8) would take."},
-    {"log-level", parse_level, G_STRUCT_OFFSET(VarveConfig, log_level), "info",
+    {"varved", "log-level", parse_level, G_STRUCT_OFFSET(VarveConfig, log_level), "info",
      "What to log: error, warning, info or debug, each with those before it."},
-    {"workers", parse_workers, G_STRUCT_OFFSET(VarveConfig, workers), "64",
+    {"varved", "workers", parse_workers, G_STRUCT_OFFSET(VarveConfig, workers), "64",
      "How many calls may work at the same time, 1 to 1024; more wait. A change needs a restart."},
+    {"diff", "content", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, diff_content), "",
+     "containerd's content store, from which layers are read straight; by default that is "
+     "/var/lib/containerd/io.containerd.content.v1.content. A change needs a restart."},
+    {"diff", "containerd", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, diff_containerd), "",
+     "containerd's socket, whose content service new layers are written to, and layers are read "
+     "from where content is not set. A change needs a restart."},
 };
 
 /* How many characters to insert, delete or replace to make b of a. */
@@ -95,40 +108,49 @@ distance(const char *a, const char *b)
 }
 
 static gboolean
-unknown_setting(const char *name, GError **error)
+unknown_setting(const char *section, const char *name, GError **error)
 {
     const char *nearest = NULL;
     guint least = 4; /* what is further off was not meant */
     g_autoptr(GString) all = g_string_new(NULL);
     for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
+        if (!g_str_equal(section, settings[i].section))
+            continue;
         guint off = distance(name, settings[i].name);
         if (off < least) {
             least = off;
             nearest = settings[i].name;
         }
-        g_string_append_printf(all, "%s%s", i > 0 ? ", " : "", settings[i].name);
+        g_string_append_printf(all, "%s%s", all->len > 0 ? ", " : "", settings[i].name);
     }
     if (nearest != NULL)
         g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "unknown setting '%s' in [varved]: did you mean '%s'?", name, nearest);
+                    "unknown setting '%s' in [%s]: did you mean '%s'?", name, section, nearest);
     else
         g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "unknown setting '%s' in [varved]: there are %s", name, all->str);
+                    "unknown setting '%s' in [%s]: there are %s", name, section, all->str);
     return FALSE;
 }
 
-gboolean
-varve_config_set(VarveConfig *config, const char *name, const char *value, GError **error)
+static gboolean
+set_in_section(VarveConfig *config, const char *section, const char *name, const char *value,
+               GError **error)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
-        if (!g_str_equal(name, settings[i].name))
+        if (!g_str_equal(section, settings[i].section) || !g_str_equal(name, settings[i].name))
             continue;
         if (settings[i].parse(value, G_STRUCT_MEMBER_P(config, settings[i].offset), error))
             return TRUE;
         g_prefix_error(error, "setting '%s': ", name);
         return FALSE;
     }
-    return unknown_setting(name, error);
+    return unknown_setting(section, name, error);
+}
+
+gboolean
+varve_config_set(VarveConfig *config, const char *name, const char *value, GError **error)
+{
+    return set_in_section(config, "varved", name, value, error);
 }
 
 void
@@ -148,12 +170,27 @@ varve_config_describe_text(GString *text, const char *words)
     g_string_append_c(text, '\n');
 }
 
+static void
+describe_section(GString *text, const char *section)
+{
+    if (g_str_equal(section, "varved")) {
+        g_string_append(text, "[varved]\n");
+        return;
+    }
+    g_string_append_c(text, '\n');
+    varve_config_describe_text(text, "What containerd's diff service needs: it is there when one "
+                                     "of these is set.");
+    g_string_append(text, "[diff]\n");
+}
+
 void
 varve_config_describe(GString *text)
 {
-    g_string_append(text, "[varved]\n");
+    const char *section = NULL;
     for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
         const char *fallback = settings[i].fallback;
+        if (g_strcmp0(section, settings[i].section) != 0)
+            describe_section(text, section = settings[i].section);
         g_string_append_c(text, '\n');
         varve_config_describe_text(text, settings[i].summary);
         g_string_append_printf(text, "#%s =%s%s\n", settings[i].name, *fallback ? " " : "",
@@ -204,6 +241,8 @@ varve_config_free(VarveConfig *config)
     g_free(config->socket);
     g_free(config->socket_group);
     g_free(config->fallback_pool);
+    g_free(config->diff_content);
+    g_free(config->diff_containerd);
     g_ptr_array_unref(config->pools);
     g_free(config);
 }
@@ -224,7 +263,7 @@ varve_config_pool_settings(const VarveConfigPool *pool)
 typedef struct {
     VarveConfig *config;
     guint line;
-    gboolean in_varved;    /* which section the line is in: [varved], */
+    const char *section;   /* which one the line is in: "varved", "diff", */
     VarveConfigPool *pool; /* or this pool's, or none yet */
     GHashTable *seen;      /* "SECTION" and "SECTION\nSETTING" to the line where it stood */
 } Parser;
@@ -250,13 +289,15 @@ begin_section(Parser *parser, char *header, GError **error)
 {
     g_autofree char *what = g_strdup_printf("section [%s]", header);
     parser->pool = NULL;
-    parser->in_varved = g_str_equal(header, "varved");
-    if (parser->in_varved)
+    parser->section = g_str_equal(header, "varved") ? "varved"
+                      : g_str_equal(header, "diff") ? "diff"
+                                                    : NULL;
+    if (parser->section != NULL)
         return check_first(parser, what, header, "", error);
 
     if (!g_str_has_prefix(header, "pool ")) {
         g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "unknown section [%s]: there are [varved] and [pool NAME]", header);
+                    "unknown section [%s]: there are [varved], [diff] and [pool NAME]", header);
         return FALSE;
     }
     VarveConfigPool *pool = parser->pool = g_new0(VarveConfigPool, 1);
@@ -295,18 +336,20 @@ parse_setting(Parser *parser, char *line, GError **error)
     }
     *equals = '\0';
     const char *name = g_strchomp(line), *value = g_strchug(equals + 1);
-    if (!parser->in_varved && parser->pool == NULL) {
+    if (parser->section == NULL && parser->pool == NULL) {
         g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
                     "setting '%s' stands before any section", name);
         return FALSE;
     }
     g_autofree char *what = g_strdup_printf("setting '%s'", name);
-    g_autofree char *section =
-        parser->pool != NULL ? g_strdup_printf("pool\n%s", parser->pool->name) : g_strdup("varved");
+    g_autofree char *section = parser->pool != NULL
+                                   ? g_strdup_printf("pool\n%s", parser->pool->name)
+                                   : g_strdup(parser->section);
     if (!check_first(parser, what, section, name, error))
         return FALSE;
-    return parser->pool != NULL ? set_in_pool(parser, name, value, error)
-                                : varve_config_set(parser->config, name, value, error);
+    return parser->pool != NULL
+               ? set_in_pool(parser, name, value, error)
+               : set_in_section(parser->config, parser->section, name, value, error);
 }
 
 static gboolean

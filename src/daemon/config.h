@@ -14,7 +14,7 @@
  *     file = /srv/fast.img
  *
  * What is not known is refused, with file and line. Here only the file's form and the settings of
- * [varved] are judged; what a pool may be told is its driver's business (pools.h).
+ * [varved] and [diff] are judged; what a pool may be told is its driver's business (pools.h).
  */
 
 #include <varve/varve.h>
@@ -41,7 +41,9 @@ typedef struct {
     char *fallback_pool; /* NULL: none */
     VarveLogLevel log_level;
     guint workers;
-    GPtrArray *pools; /* of VarveConfigPool* */
+    char *diff_content;    /* containerd's content store; NULL: not told */
+    char *diff_containerd; /* containerd's socket; NULL: not told */
+    GPtrArray *pools;      /* of VarveConfigPool* */
 } VarveConfig;
 
 /* All defaults and no pools. */
@@ -60,7 +62,8 @@ gboolean varve_config_set(VarveConfig *config, const char *name, const char *val
 /* The settings of one pool as a table of char* to char*, which points into pool. */
 GHashTable *varve_config_pool_settings(const VarveConfigPool *pool);
 
-/* Appends the section [varved] with every setting explained, commented out, at its default. */
+/* Appends the sections [varved] and [diff] with every setting explained, commented out, at its
+ * default. */
 void varve_config_describe(GString *text);
 
 /* Appends lines of at most 100 columns, each begun with "# ". */

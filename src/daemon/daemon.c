@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/daemon.h"
+#include "daemon/diff-service.h"
 #include "daemon/pools.h"
 #include "daemon/signals.h"
 #include "daemon/snapshots-service.h"
@@ -18,6 +19,7 @@ typedef struct {
     VarveSocket *socket; /* NULL when systemd handed it over */
     VarveEngine *engine;
     VarvePools *pools;
+    VarveDiff diff;
     VarveGrpcServer *server;
 
     /* Held while a signal is dealt with; guards the two below. Not a GMutex: the thread sanitizer
@@ -78,6 +80,8 @@ apply_reloaded(Daemon *daemon, const VarveConfig *now)
     warn_if_changed("socket", before->socket, now->socket);
     warn_if_changed("socket-group", before->socket_group, now->socket_group);
     warn_if_changed("workers", workers_before, workers_now);
+    warn_if_changed("diff content", before->diff_content, now->diff_content);
+    warn_if_changed("diff containerd", before->diff_containerd, now->diff_containerd);
     varve_log_set_level(now->log_level);
     varve_pools_apply(daemon->pools, now);
 }
@@ -175,6 +179,8 @@ start(Daemon *daemon, GError **error)
     varve_pools_apply(daemon->pools, daemon->config);
     daemon->server =
         varve_grpc_server_new(varve_snapshots_methods, daemon->pools, daemon->config->workers);
+    daemon->diff = (VarveDiff){daemon->engine, daemon->config};
+    varve_grpc_server_add_methods(daemon->server, varve_diff_methods, &daemon->diff);
     add_listeners(daemon, handed_over);
     return TRUE;
 }

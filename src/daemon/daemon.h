@@ -11,6 +11,8 @@
  *     config.c             the configuration file
  *     pools.c              its pools, and who answers for which name
  *     snapshots-service.c, wire.c    containerd's snapshot API
+ *     diff-service.c, diff-wire.c    containerd's diff API
+ *     content-read.c, content-write.c    containerd's blobs
  *     socket.c, signals.c, systemd.c, log-writer.c    the process's surroundings
  */
 

@@ -35,7 +35,8 @@ parse_options(int argc, char **argv, Options *options, GError **error)
         {NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-    g_option_context_set_summary(context, "Serves containerd's snapshot API from Varve's pools.");
+    g_option_context_set_summary(context,
+                                 "Serves containerd's snapshot and diff APIs from Varve's pools.");
     g_option_context_set_description(context, "Options win over the configuration file. See "
                                               "varved(8) and varved.conf(5).");
     g_option_context_add_main_entries(context, entries, NULL);

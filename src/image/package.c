@@ -22,10 +22,9 @@ varve_layer_clear(VarveLayer *layer)
     g_clear_pointer(&layer->digest, g_free);
 }
 
-/* Packages, with the options put in. */
-static gboolean
-package(VarvePackage what, const VarveLayerOptions *options, VarveSink sink, VarveLayer *layer,
-        GError **error)
+gboolean
+varve_package_layer(VarvePackage what, const VarveLayerOptions *options, VarveSink sink,
+                    VarveLayer *layer, GError **error)
 {
     static const VarveLayerOptions plain = {.compression = VARVE_LAYER_GZIP};
     VarvePackageInfo info = {0};
@@ -96,7 +95,7 @@ varve_trees_package(const VarveTrees *trees, const VarveLayerOptions *options, V
         .changes = {tell_changes, (gpointer)trees},
         .watch = watch_of(trees->pool->engine),
     };
-    if (!package(what, options, sink, layer, error))
+    if (!varve_package_layer(what, options, sink, layer, error))
         return FALSE;
     if (varve_trees_check(trees, error))
         return TRUE;
@@ -135,7 +134,7 @@ varve_directories_package(VarveEngine *engine, int before, int after,
         .root = after, .changes = {tell_differences, &trees}, .watch = watch_of(engine)};
     const VarveSink sink = {write_descriptor, &fd};
     *layer = (VarveLayer){0};
-    if (package(what, options, sink, layer, error))
+    if (varve_package_layer(what, options, sink, layer, error))
         return TRUE;
     g_prefix_error(error, "packaging: ");
     return FALSE;

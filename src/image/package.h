@@ -6,6 +6,10 @@
 #include "snapshot/trees.h"
 #include <varve/layer.h>
 
+/* Packages, with the options put in; they may be NULL. */
+gboolean varve_package_layer(VarvePackage what, const VarveLayerOptions *options, VarveSink sink,
+                             VarveLayer *layer, GError **error);
+
 /* Packages the changes of a snapshot that was opened. options may be NULL. */
 gboolean varve_trees_package(const VarveTrees *trees, const VarveLayerOptions *options,
                              VarveSink sink, VarveLayer *layer, GError **error);

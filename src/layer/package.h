@@ -46,6 +46,9 @@ typedef struct {
     VarveChangeSource changes;
     VarveCompression compression;
     guint threads; /* that compress; 0: one for each processor */
+    /* Files that are newer get this time, in seconds since 1970, and so do whiteouts, whose time
+     * else is 0; NULL: files have their own. */
+    const gint64 *latest;
     VarveTreeWatch watch;
 } VarvePackage;
 

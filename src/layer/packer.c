@@ -220,6 +220,14 @@ write_whole(VarvePacker *packer, Subject *subject, VarveTarEntry *entry, GError 
     return TRUE;
 }
 
+static struct timespec
+limited(const VarvePacker *packer, struct timespec time)
+{
+    const gint64 *latest = packer->package->latest;
+    gboolean newer = latest != NULL && time.tv_sec >= *latest;
+    return newer ? (struct timespec){.tv_sec = *latest} : time;
+}
+
 /* A second name of a file is a link to the first one. */
 static gboolean
 write_subject(VarvePacker *packer, const char *path, Subject *subject, GError **error)
@@ -227,6 +235,7 @@ write_subject(VarvePacker *packer, const char *path, Subject *subject, GError **
     const struct stat *st = &subject->st;
     g_autofree char *name = name_of(path, st->st_mode);
     VarveTarEntry entry = describe(subject, name);
+    entry.mtime = limited(packer, entry.mtime);
     packer->info->entries++;
     if (S_ISDIR(st->st_mode) || st->st_nlink < 2)
         return write_whole(packer, subject, &entry, error);
@@ -259,14 +268,17 @@ add_file(VarvePacker *packer, const char *path, gboolean *there, GError **error)
     return write_subject(packer, path, &subject, error);
 }
 
-/* All about it is 0, so that it says nothing else. */
+/* All about it is 0, so that it says nothing else; but for a time that was asked for. */
 static gboolean
 add_whiteout(VarvePacker *packer, const char *path, GError **error)
 {
     const char *slash = strrchr(path, '/');
     g_autofree char *name =
         g_strdup_printf("%.*s" WHITEOUT "%s", (int)(slash - path), path, slash + 1);
-    const VarveTarEntry entry = {.type = VARVE_TAR_FILE, .name = name + 1};
+    const gint64 *latest = packer->package->latest;
+    const VarveTarEntry entry = {.type = VARVE_TAR_FILE,
+                                 .name = name + 1,
+                                 .mtime = {.tv_sec = latest != NULL ? *latest : 0}};
     g_string_assign(packer->last, path);
     packer->info->entries++;
     packer->info->whiteouts++;

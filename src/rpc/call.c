@@ -14,7 +14,6 @@ varve_grpc_call_new(VarveGrpcConnection *connection, int32_t stream)
     call->server = server;
     call->connection = connection;
     call->stream = stream;
-    call->alive = TRUE;
     call->link.data = call->timed_link.data = call->posted_link.data = call;
     varve_arena_init(&call->arena, &server->held, MAX_HELD);
     pthread_cond_init(&call->room, &server->monotonic);
@@ -34,6 +33,7 @@ call_free(VarveGrpcCall *call)
     g_free(call->first);
     g_free(call->message);
     g_free(call->path);
+    g_clear_pointer(&call->headers, g_hash_table_unref);
     pthread_cond_destroy(&call->room);
     g_free(call);
 }
@@ -50,7 +50,7 @@ untime(VarveGrpcCall *call)
 static void
 kill_call(VarveGrpcCall *call)
 {
-    g_atomic_int_set(&call->alive, FALSE);
+    g_atomic_int_set(&call->cancelled, TRUE);
     pthread_cond_signal(&call->room);
 }
 
@@ -278,10 +278,10 @@ wait_for_room(VarveGrpcCall *call)
     until.tv_sec += MAX_STALL_SECONDS;
     int result = 0;
     pthread_mutex_lock(&call->server->lock);
-    while (call->backlog >= MAX_BACKLOG && g_atomic_int_get(&call->alive) && result == 0)
+    while (call->backlog >= MAX_BACKLOG && !g_atomic_int_get(&call->cancelled) && result == 0)
         result = pthread_cond_timedwait(&call->room, &call->server->lock, &until);
     if (call->backlog >= MAX_BACKLOG)
-        g_atomic_int_set(&call->alive, FALSE);
+        g_atomic_int_set(&call->cancelled, TRUE);
     pthread_mutex_unlock(&call->server->lock);
 }
 
@@ -341,8 +341,20 @@ finish_from_worker(VarveGrpcCall *call, int status, const char *message)
 gboolean
 varve_grpc_call_alive(VarveGrpcCall *call)
 {
-    return g_atomic_int_get(&call->alive) &&
+    return !g_atomic_int_get(&call->cancelled) &&
            (call->deadline == 0 || g_get_monotonic_time() < call->deadline);
+}
+
+const gint *
+varve_grpc_call_cancelled(VarveGrpcCall *call)
+{
+    return &call->cancelled;
+}
+
+const char *
+varve_grpc_call_header(VarveGrpcCall *call, const char *name)
+{
+    return call->headers != NULL ? g_hash_table_lookup(call->headers, name) : NULL;
 }
 
 gboolean

@@ -35,6 +35,7 @@ typedef struct {
     const ProtobufCMessageDescriptor *request;
     VarveGrpcHandler handler;
     gboolean inline_; /* runs on the connections' thread; must not block */
+    gboolean headers; /* the request's are kept, see varve_grpc_call_header() */
 } VarveGrpcMethod;
 
 /* Status codes, https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
@@ -54,6 +55,10 @@ enum {
 VarveGrpcServer *varve_grpc_server_new(const VarveGrpcMethod *methods, gpointer data,
                                        guint max_workers);
 void varve_grpc_server_free(VarveGrpcServer *server);
+
+/* Adds the methods of another service, whose handlers get data of their own. Before run. */
+void varve_grpc_server_add_methods(VarveGrpcServer *server, const VarveGrpcMethod *methods,
+                                   gpointer data);
 
 /* Serves a listening unix stream socket, which the server then owns. Callable several times before
  * run. Sets the descriptor non-blocking. */
@@ -78,6 +83,13 @@ void varve_grpc_call_finish(VarveGrpcCall *call, int status, const char *message
 
 /* Whether an answer is still wanted. */
 gboolean varve_grpc_call_alive(VarveGrpcCall *call);
+
+/* The same for long work that watches a flag: it is set, atomically, once nobody wants the answer,
+ * and lives until the call is finished. */
+const gint *varve_grpc_call_cancelled(VarveGrpcCall *call);
+
+/* A header of the request of a method that has them kept; NULL: there is none. */
+const char *varve_grpc_call_header(VarveGrpcCall *call, const char *name);
 
 typedef struct {
     guint64 connections, calls, active_calls;

@@ -52,9 +52,14 @@ struct VarveGrpcWatch {
     void (*ready)(VarveGrpcWatch *watch, guint32 events);
 };
 
-struct VarveGrpcServer {
-    GHashTable *methods; /* path to const VarveGrpcMethod* */
+/* A method, and what its handler gets. */
+typedef struct {
+    const VarveGrpcMethod *method;
     gpointer data;
+} VarveGrpcService;
+
+struct VarveGrpcServer {
+    GHashTable *methods; /* path to VarveGrpcService* */
     VarveWorkers *workers;
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
@@ -102,7 +107,9 @@ struct VarveGrpcCall {
     /* Fixed once the request's headers are in. */
     VarveGrpcServer *server;
     const VarveGrpcMethod *method;
-    gint64 deadline; /* monotonic time; 0: none */
+    gpointer data;       /* for its handler */
+    GHashTable *headers; /* char* to char*, if the method has them kept */
+    gint64 deadline;     /* monotonic time; 0: none */
 
     /* The loop's. */
     VarveGrpcConnection *connection;
@@ -144,7 +151,7 @@ struct VarveGrpcCall {
     int status;
     char *message;
 
-    gint alive; /* atomic; an answer is wanted */
+    gint cancelled; /* atomic; no answer is wanted any more */
 };
 
 /* server.c */

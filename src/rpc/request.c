@@ -9,7 +9,9 @@
 static void
 header_path(VarveGrpcCall *call, const char *value)
 {
-    call->method = g_hash_table_lookup(call->server->methods, value);
+    const VarveGrpcService *service = g_hash_table_lookup(call->server->methods, value);
+    call->method = service != NULL ? service->method : NULL;
+    call->data = service != NULL ? service->data : NULL;
     g_free(call->path);
     call->path = call->method == NULL ? g_strdup(value) : NULL;
 }
@@ -36,6 +38,18 @@ header_timeout(VarveGrpcCall *call, const char *value)
         call->bad_timeout = TRUE;
 }
 
+/* Names and values end with a NUL. :path comes before what is kept; the size of all headers is
+ * nghttp2's to bound. */
+static void
+keep_header(VarveGrpcCall *call, const char *name, const char *value)
+{
+    if (call->method == NULL || !call->method->headers || *name == ':')
+        return;
+    if (call->headers == NULL)
+        call->headers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_hash_table_replace(call->headers, g_strdup(name), g_strdup(value));
+}
+
 void
 varve_grpc_request_header(VarveGrpcCall *call, const guint8 *name, gsize name_size,
                           const guint8 *value, gsize value_size)
@@ -57,6 +71,7 @@ varve_grpc_request_header(VarveGrpcCall *call, const guint8 *name, gsize name_si
             return;
         }
     }
+    keep_header(call, (const char *)name, (const char *)value);
 }
 
 void
@@ -184,7 +199,7 @@ varve_grpc_request_run(VarveGrpcCall *call)
     else if (request == NULL)
         varve_grpc_call_finish(call, VARVE_GRPC_INTERNAL, "the request cannot be decoded");
     else
-        call->method->handler(call, request, call->server->data);
+        call->method->handler(call, request, call->data);
 }
 
 void

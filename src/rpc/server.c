@@ -38,14 +38,23 @@ make_option(void)
     return option;
 }
 
+void
+varve_grpc_server_add_methods(VarveGrpcServer *server, const VarveGrpcMethod *methods,
+                              gpointer data)
+{
+    for (const VarveGrpcMethod *m = methods; m->path != NULL; m++) {
+        VarveGrpcService *service = g_new(VarveGrpcService, 1);
+        *service = (VarveGrpcService){m, data};
+        g_hash_table_insert(server->methods, (gpointer)m->path, service);
+    }
+}
+
 VarveGrpcServer *
 varve_grpc_server_new(const VarveGrpcMethod *methods, gpointer data, guint max_workers)
 {
     VarveGrpcServer *server = g_new0(VarveGrpcServer, 1);
-    server->methods = g_hash_table_new(g_str_hash, g_str_equal);
-    for (const VarveGrpcMethod *m = methods; m->path != NULL; m++)
-        g_hash_table_insert(server->methods, (gpointer)m->path, (gpointer)m);
-    server->data = data;
+    server->methods = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
+    varve_grpc_server_add_methods(server, methods, data);
     server->workers = varve_workers_new(run_call, max_workers != 0 ? max_workers : DEFAULT_WORKERS);
     if (nghttp2_session_callbacks_new(&server->callbacks) != 0)
         g_error("out of memory");

@@ -26,14 +26,15 @@ import (
 // gives, by which the suite decides what to skip.
 type variant struct {
 	name, suite, driver, settings string
+	extra                         string // of the server
 }
 
 var variants = []variant{
-	{"overlay", "Overlay", "overlay", ""},
-	{"overlay-relaxed", "Overlay", "overlay", "durability = relaxed"},
-	{"native", "Naive", "native", ""},
-	{"btrfs", "Btrfs", "btrfs", ""},
-	{"zfs", "ZFS", "zfs", ""},
+	{"overlay", "Overlay", "overlay", "", ""},
+	{"overlay-relaxed", "Overlay", "overlay", "durability = relaxed", ""},
+	{"native", "Naive", "native", "", ""},
+	{"btrfs", "Btrfs", "btrfs", "", ""},
+	{"zfs", "ZFS", "zfs", "", ""},
 }
 
 // available skips a test of a driver that this host has no file system for.
@@ -67,7 +68,7 @@ func (v variant) launch(ctx context.Context, dir string) (*server, func() error,
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := launch(ctx, dir, "", pool{"main", v.driver, settings})
+	s, err := launch(ctx, dir, v.extra, pool{"main", v.driver, settings})
 	if err != nil {
 		_ = undo()
 		return nil, nil, err

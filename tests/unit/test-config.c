@@ -69,8 +69,9 @@ static const struct {
      "f:3: unknown setting 'colour-of-sea' in [varved]: there are root, socket, socket-group, "
      "fallback-pool, log-level, workers"},
     {"[varved]\nRoot = /x\n", "f:2: unknown setting 'Root' in [varved]: did you mean 'root'?"},
-    {"[varved]\n[pools x]\n", "f:2: unknown section [pools x]: there are [varved] and [pool NAME]"},
-    {"[pool]\n", "f:1: unknown section [pool]: there are [varved] and [pool NAME]"},
+    {"[varved]\n[pools x]\n",
+     "f:2: unknown section [pools x]: there are [varved], [diff] and [pool NAME]"},
+    {"[pool]\n", "f:1: unknown section [pool]: there are [varved], [diff] and [pool NAME]"},
     {"[varved\n", "f:1: section without a ']' at its end: '[varved'"},
     {"[varved]\nroot\n", "f:2: neither a [section] nor a 'setting = value': 'root'"},
     {"[varved]\n= x\n", "f:2: neither a [section] nor a 'setting = value': '= x'"},
@@ -84,6 +85,14 @@ static const struct {
     {"[varved]\n[pool a]\n[varved]\n", "f:3: section [varved] was already given in line 1"},
     {"[pool a]\n[pool b]\n[pool  a]\n", "f:3: section [pool  a] was already given in line 1"},
     {"[pool a]\ndriver=x\ndriver=y\n", "f:3: setting 'driver' was already given in line 2"},
+    {"[diff]\nroot = /x\n", "f:2: unknown setting 'root' in [diff]: there are content, containerd"},
+    {"[diff]\ncontents = /x\n",
+     "f:2: unknown setting 'contents' in [diff]: did you mean 'content'?"},
+    {"[varved]\ncontainerd = /x\n",
+     "f:2: unknown setting 'containerd' in [varved]: there are root, socket, socket-group, "
+     "fallback-pool, log-level, workers"},
+    {"[diff]\ncontent = x\n", "f:2: setting 'content': 'x' is not an absolute path"},
+    {"[diff]\n[diff]\n", "f:2: section [diff] was already given in line 1"},
     {"[pool a]\npath=/x\npath=/y\n", "f:3: setting 'path' was already given in line 2"},
 };
 
@@ -107,6 +116,21 @@ test_same_names(void)
         "f", "[pool varved]\npath=/a\n[varved]\nroot=/x\n[pool b]\npath=/a\n", &error);
     g_assert_no_error(error);
     g_assert_cmpuint(config->pools->len, ==, 2);
+}
+
+static void
+test_diff(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(VarveConfig) none = varve_config_parse("f", "[diff]\ncontent =\n", &error);
+    g_assert_no_error(error);
+    g_assert_null(none->diff_content);
+    g_assert_null(none->diff_containerd);
+    g_autoptr(VarveConfig) both =
+        varve_config_parse("f", "[diff]\ncontent = /a b\n[pool x]\n[varved]\n", &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(both->diff_content, ==, "/a b");
+    g_assert_null(both->diff_containerd);
 }
 
 static void
@@ -161,7 +185,7 @@ test_describe(void)
     }
     g_autoptr(VarveConfig) config = varve_config_parse("f", active->str, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(settings, ==, 6);
+    g_assert_cmpuint(settings, ==, 8);
     g_assert_cmpstr(config->root, ==, "/var/lib/varve");
 }
 
@@ -173,6 +197,7 @@ main(int argc, char **argv)
     g_test_add_func("/config/whole", test_whole);
     g_test_add_func("/config/refusals", test_refusals);
     g_test_add_func("/config/same-names", test_same_names);
+    g_test_add_func("/config/diff", test_diff);
     g_test_add_func("/config/files", test_files);
     g_test_add_func("/config/describe", test_describe);
     return g_test_run();
