@@ -2,7 +2,7 @@
 """Layers that are made to exhaust the machine: SPEC row L8. However large one is, unpacking it takes
 less than 64 MB, and it ends with a whole snapshot or with an error and nothing left.
 
-VARVE_BOMB_FACTOR multiplies the numbers of entries: by 111, the first one has ten million.
+VARVE_BOMB_FACTOR multiplies the numbers of entries: by 167, the first one has ten million.
 """
 
 import gzip
@@ -86,28 +86,28 @@ def crowd(bomb, template, count):
 
 def entries(bomb):
     """As many as can be: what is known of directories and of what was made does not grow."""
-    for folder in range(many(90_000) // 3_000):
+    for folder in range(many(60_000) // 3_000):
         bomb.add(header(f"{folder}/", b"5", mode=0o755))
         bomb.add(numbered(header(f"{folder}/NNNNNNNN"), range(2_999)))
 
 
 def opaque_after_all(bomb):
     """The directory below is opaque after more was made in it than is remembered in memory."""
-    crowd(bomb, header("base/" + "x" * 80 + "NNNNNNNN"), many(66_000))
+    crowd(bomb, header("base/NNNNNNNN"), many(66_000))
     bomb.add(header("base/.wh..wh..opq"))
 
 
 def hard_links(bomb):
     for folder in range(many(2)):
         bomb.add(header(f"{folder}/f"))
-        bomb.add(numbered(header(f"{folder}/NNNNNNNN", b"1", target=f"{folder}/f"), range(30_000)))
+        bomb.add(numbered(header(f"{folder}/NNNNNNNN", b"1", target=f"{folder}/f"), range(15_000)))
 
 
 def whiteouts(bomb):
     """With names so long that what is noted of them, for layers side by side, would be much."""
-    crowd(bomb, header("w/.wh.NNNNNNNN"), many(60_000))
+    crowd(bomb, header("w/.wh.NNNNNNNN"), many(30_000))
     folder = "/".join(["y" * 250] * 15).encode()
-    for number in range(many(10_000)):
+    for number in range(many(5_000)):
         bomb.add(pax(record("path", folder + b"/.wh.%08d" % number)) + header("short"))
 
 
@@ -128,8 +128,8 @@ def extended(bomb):
 
 APPLIED = {
     "overlay": [entries, hard_links, whiteouts, extended],
-    "native": [entries, opaque_after_all],
-    "btrfs": [opaque_after_all],
+    "native": [opaque_after_all],
+    "btrfs": [extended],
 }
 
 
@@ -179,8 +179,8 @@ def room(varve):
     return stat.f_bavail * stat.f_frsize
 
 
-def refused(bombed, tempdir, message, data, kind, driver="overlay"):
-    varve, base = bombed(driver, Blob(data, "sha256:" + "0" * 64, kind), size="64M")
+def refused(bombed, message, layer):
+    varve, base = bombed("overlay", layer, size="64M")
     before = room(varve)
     done, _ = unpack_watched(varve, status=None)
     assert done.returncode > 0 and message in done.stderr, done.stderr
@@ -189,12 +189,12 @@ def refused(bombed, tempdir, message, data, kind, driver="overlay"):
     assert room(varve) > before - (1 << 20), "something of it is left on the disk"
 
 
-@pytest.mark.parametrize("driver", ["overlay", "native"])
-def test_100_gb_of_zeros(bombed, tempdir, driver):
+def test_100_gb_of_zeros(bombed):
     """In three megabytes: the disk is full, and empty again."""
     zeros = zstd(bytes(1 << 27))
     head = zstd(header("zeros", size=b"\x80" + (100 << 30).to_bytes(11, "big")))  # too long for digits
-    refused(bombed, tempdir, "No space left on device", head + zeros * 800, "zstd", driver)
+    layer = Blob(head + zeros * 800, digest(b"nobody comes so far"), "zstd")
+    refused(bombed, "No space left on device", layer)
 
 
 def test_100_gb_of_nothing(bombed):
@@ -213,7 +213,7 @@ def test_many_gzip_members(bombed):
     unpack_watched(varve)
 
 
-def test_windows_of_zstd(bombed, tempdir):
+def test_windows_of_zstd(bombed):
     """Memory that a frame asks for: as much as is reasonable, and more."""
     noise = random.Random(1).randbytes(1 << 20) * 40
     tar = header("noise", size=len(noise)) + noise + END
@@ -221,12 +221,13 @@ def test_windows_of_zstd(bombed, tempdir):
     unpack_watched(varve)
 
 
-def test_window_of_zstd_too_large(bombed, tempdir):
+def test_window_of_zstd_too_large(bombed):
     tar = header("noise", size=100 << 20) + bytes(100 << 20) + END
-    refused(bombed, tempdir, "window of more than 32 MB", zstd(tar, "-1", "--long=27", "-T1"), "zstd")
+    layer = packed(tar, "zstd", options=("-1", "--long=27", "-T1"))
+    refused(bombed, "window of more than 32 MB", layer)
 
 
-def test_xattrs(bombed, tempdir):
+def test_xattrs(bombed):
     """More than a file system has room for."""
     body = b"".join(record(f"SCHILY.xattr.user.{i}", b"x" * 200) for i in range(4_000))
-    refused(bombed, tempdir, "setting the xattr", packed(pax(body) + header("file") + END).data, "gzip")
+    refused(bombed, "setting the xattr", packed(pax(body) + header("file") + END))
