@@ -64,7 +64,7 @@ unpack_in_turns(VarveUnpackLayer *layers, guint n, guint *failed, GError **error
 static gboolean
 unpack_layers(const VarveUnpacking *unpacking, GArray *layers, GError **error)
 {
-    guint there, failed;
+    guint there, failed = 0;
     if (!count_there(layers, &there, error))
         return FALSE;
     guint n = layers->len - there;

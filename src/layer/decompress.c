@@ -3,6 +3,7 @@
 #include <isa-l/igzip_lib.h>
 #include <string.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define INPUT_SIZE ((gsize)128 * 1024)
 /* ISA-L reads some bytes ahead and hands them back at the end of a member by moving its pointer
@@ -11,8 +12,9 @@
  */
 #define HEADROOM ((gsize)16)
 
-/* Zstd's own limit for what it decompresses without being asked to: 128 MB. */
-#define WINDOW_LOG_MAX 27
+/* A window is memory that the layer asks for. RFC 8878 (3.1.1.1.2) asks for 8 MB of all decoders;
+ * writers of images have used up to 32. */
+#define WINDOW_LOG_MAX 25
 
 struct VarveDecompressor {
     VarveSource source;
@@ -141,6 +143,12 @@ fill_zstd(VarveDecompressor *d, guint8 *out, gsize size, GError **error)
         ZSTD_inBuffer input = {d->next, d->left, 0};
         gsize before = output.pos;
         gsize hint = ZSTD_decompressStream(d->zstd, &output, &input);
+        if (ZSTD_getErrorCode(hint) == ZSTD_error_frameParameter_windowTooLarge) {
+            varve_error_set(error, VARVE_ERROR_CORRUPT,
+                            "decompressing the zstd data takes a window of more than %d MB",
+                            1 << (WINDOW_LOG_MAX - 20));
+            return -1;
+        }
         if (ZSTD_isError(hint)) {
             varve_error_set(error, VARVE_ERROR_CORRUPT, "the zstd data is not valid: %s",
                             ZSTD_getErrorName(hint));

@@ -44,8 +44,8 @@ def zstd(data, *options):
     return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True, timeout=120).stdout
 
 
-def packed(tar, kind="gzip", diff_id=None):
-    pack = {"gzip": lambda: gzip.compress(tar, 1, mtime=0), "zstd": lambda: zstd(tar), "": lambda: tar}
+def packed(tar, kind="gzip", diff_id=None, options=()):
+    pack = {"gzip": lambda: gzip.compress(tar, 1, mtime=0), "zstd": lambda: zstd(tar, *options), "": lambda: tar}
     return Blob(pack[kind](), diff_id or digest(tar), kind)
 
 

@@ -657,8 +657,10 @@ class Runner:
     def keys(self):
         return [info["name"] for info in self.varve.json("snapshot", "ls")]
 
-    def run(self, number, case):
+    def run(self, number, case, everything):
         tars = [tar_of(layer) for layer in case.build(self.outside)]
+        if len(tars) == 1 and not everything:
+            return
         for step in self.steps(tars):
             done = self.unpack(step, number)
             if done.returncode:
@@ -667,8 +669,8 @@ class Runner:
         try:
             self.judge(case, tars, done)
         finally:
-            for key in reversed(self.chain(tars)):
-                self.varve("snapshot", "rm", key, status=None)
+            for key in reversed([key for key in self.chain(tars) if key in self.keys()]):
+                self.varve("snapshot", "rm", key)
         self.check_clean()
 
     def chain(self, tars):
@@ -707,20 +709,22 @@ class Runner:
         assert mounts_below(self.place) == [str(self.place)]
 
 
-WAYS = {"beside": ("overlay", False), "overlay": ("overlay", True), "native": ("native", False),
-        "btrfs": ("btrfs", False)}  # fmt: skip
+# driver; whether each layer comes when those below are there already; and whether all cases run: one
+# layer is unpacked the same way alone as beside others, and on btrfs as on native.
+WAYS = {"beside": ("overlay", False, True), "overlay": ("overlay", True, False),
+        "native": ("native", False, True), "btrfs": ("btrfs", False, False)}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_hostile(varve, make_fs, tempdir, way):
-    driver, alone = WAYS[way]
+    driver, alone, everything = WAYS[way]
     place = make_fs("btrfs" if driver == "btrfs" else "ext4")
     varve.root = place / "root"
     varve("pool", "create", "default", "--driver", driver)
     runner, failed = Runner(varve, place, tempdir, alone), {}
     for number, one in enumerate(CASES):
         try:
-            runner.run(number, one)
+            runner.run(number, one, everything)
         except Exception as problem:
             failed[one.name] = f"{type(problem).__name__}: {problem}"[:600]
     assert not failed, "\n".join(f"{name}: {what}" for name, what in failed.items())

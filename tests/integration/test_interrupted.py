@@ -121,7 +121,7 @@ def test_unpack_killed(pool, tempdir):
         assert pool.json("image", "unpack", NAME)["unpacked"] == 4 - there
         assert keys(pool) == sorted(chain)
     pool("system", "cleanup")
-    assert pool.json("system", "cleanup") == CLEAN
+    assert CLEAN.items() <= pool.json("system", "cleanup").items()
 
 
 def test_prune_spares_who_unpacks(varve, make_fs, tempdir):
@@ -186,4 +186,4 @@ def test_disk_full_at_any_size(varve, make_fs, tempdir, driver):
     assert seen == {"import", "unpack"}, "there was room for all of it at once"
     filler.unlink()
     varve("system", "cleanup")
-    assert varve.json("system", "cleanup") == CLEAN
+    assert CLEAN.items() <= varve.json("system", "cleanup").items()
