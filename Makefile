@@ -9,12 +9,12 @@ JOBS       ?= $(shell nproc)
 .DEFAULT_GOAL := build
 .PHONY: help quickstart build install uninstall clean check \
         check-unit check-integration check-conformance check-asan check-tsan check-fuzz check-style \
-        check-vm vm-shell vm-run bench packages-build packages-test packages-quickstart packages-vm
+        check-vm vm-shell vm-run bench packages-build packages-test packages-bench packages-quickstart packages-vm
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-packages-build packages-test packages-quickstart packages-vm: packages-%:
+packages-build packages-test packages-bench packages-quickstart packages-vm: packages-%:
 	@dist/install-packages build run $(filter-out build,$*)
 
 $(BUILD)/build.ninja: | packages-build
@@ -69,7 +69,7 @@ vm-run: export VM_COMMAND = $(value CMD)
 vm-run: packages-vm ## one command there: make vm-run CMD='varve --version' (root)
 	@tests/vm/vm run "$$VM_COMMAND"
 
-bench: bench-snapshots bench-diff ## all benchmarks
+bench: bench-snapshots bench-diff bench-unpack ## all benchmarks
 
-bench-%: packages-test build ## one benchmark: bench-snapshots, bench-diff
+bench-%: packages-test packages-bench build ## one benchmark: bench-snapshots, bench-diff, bench-unpack
 	@bench/$*

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-# bash completion for varve(1): nouns, verbs, options, and the pools, snapshots and images that there
-# are.
+# bash completion for varve(1): nouns, verbs, options, and the pools, snapshots, images and containers
+# that there are.
 #
 # Names are any bytes. They are read NUL-separated, never expanded by the shell, and quoted when
 # they are offered; names that hold a control character are not offered.
 
 _varve_pool_verbs="create ls inspect rm drivers"
 _varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package usage label rm"
-_varve_image_verbs="ls inspect history import unpack commit export tag rm prune"
+_varve_image_verbs="ls inspect history import pull push unpack commit export tag rm prune"
+_varve_container_verbs="ls rm prune"
 _varve_system_verbs="info cleanup"
+_varve_run_options="--name --rm --tty --env --env-file --volume --workdir --user --entrypoint --hostname
+    --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --new-privileges --label
+    --runtime --platform"
 
 # Offers those of the words given that begin with what was typed.
 _varve_words() {
@@ -47,10 +51,11 @@ _varve_files() {
 # What may stand at this place, by noun, verb and the number of arguments before it.
 _varve_arguments() {
     case "$noun $verb $count" in
-    "  0") _varve_words pool snapshot image system help ;;
+    "  0") _varve_words run pool snapshot image container system help ;;
     "pool  0") _varve_words $_varve_pool_verbs ;;
     "snapshot  0") _varve_words $_varve_snapshot_verbs ;;
     "image  0") _varve_words $_varve_image_verbs ;;
+    "container  0") _varve_words $_varve_container_verbs ;;
     "system  0") _varve_words $_varve_system_verbs ;;
     "pool inspect 0" | "pool rm 0") _varve_names pool ls ;;
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
@@ -58,9 +63,11 @@ _varve_arguments() {
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
     "snapshot stat 0" | "snapshot diff 0" | "snapshot package 0" | "image commit 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
-    "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0") _varve_names image ls ;;
-    "image export "* | "image rm "*) _varve_names image ls ;;
+    "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0" | "image push 0") _varve_names image ls ;;
+    "image export "* | "image rm "* | "image pull 0") _varve_names image ls ;;
     "image import 0") _varve_files ;;
+    "run  0") _varve_names image ls ;;
+    "container rm "*) _varve_names container ls ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
     esac
 }
@@ -81,25 +88,41 @@ _varve_options() {
     "snapshot usage") options+=" --full" ;;
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
-    "image unpack") options+=" --platform" ;;
+    "image unpack") options+=" --platform --progress" ;;
+    "image pull") options+=" --name --platform --all-platforms --mirror" ;;&
+    "image push") options+=" --platform" ;;&
+    "image pull" | "image push")
+        options+=" --creds --password-file --auth-file --plain-http --ca --certs --jobs --retries --progress"
+        ;;
     "image history") options+=" --platform --full" ;;
     "image import") options+=" --name --only" ;;
     "image commit") options+=" --from --author --message --change --compression" ;;
     "image export") options+=" --output --format --platform" ;;
+    "container ls") options+=" --full --quiet --null" ;;
+    "container rm") options+=" --force" ;;
+    "run ") options+=" $_varve_run_options" ;;
     esac
     _varve_words $options
 }
 
 # The values of the option before the cursor; fails when it takes none.
 _varve_values() {
+    case "$noun $previous" in
+    "run --env" | "run -e" | "run --workdir" | "run -w" | "run --user" | "run -u" | "run --memory" | "run -m") return ;;
+    "run --entrypoint" | "run --hostname" | "run --cpus" | "run --pids-limit" | "run --cap-"*) return ;;
+    "run --env-file" | "run --volume" | "run -v") _varve_files && return ;;
+    "run --network") _varve_words none host && return ;;
+    "run --runtime") _varve_words runc crun && return ;;
+    esac
     case $previous in
-    --root | --mount | -m) _varve_directories ;;
+    --root | --mount | -m | --certs) _varve_directories ;;
     --pool) _varve_names pool ls ;;
     --driver) _varve_words auto overlay btrfs native ;;
     --set | --name | -n | --only | --author | -a | --message | --change | -c) COMPREPLY=() ;;
+    --creds | --mirror | --jobs | -j | --retries) COMPREPLY=() ;;
     --from) _varve_names image ls ;;
     --compression) _varve_words gzip zstd none ;;
-    --output | -o) _varve_files ;;
+    --output | -o | --password-file | --auth-file | --ca) _varve_files ;;
     --format | -f) _varve_words oci dir docker ;;
     --platform) _varve_words linux/amd64 linux/arm64 linux/arm/v7 ;;
     --label | -l) COMPREPLY=() ;;
@@ -123,7 +146,10 @@ _varve() {
         --root | --pool) varve+=("$previous" "$word") ;;
         --driver | --set | --mount | -m | --label | -l | --parent | -p) ;;
         --name | -n | --only | --output | -o | --format | -f | --platform) ;;
+        --creds | --password-file | --auth-file | --ca | --certs | --mirror | --jobs | -j | --retries) ;;
         --from | --author | -a | --message | --change | -c | --compression) ;;
+        --env | -e | --env-file | --volume | -v | --workdir | -w | --user | -u | --entrypoint) ;;
+        --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --runtime) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

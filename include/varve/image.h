@@ -21,6 +21,7 @@
  * name away and nothing else. What no name leads to any more is garbage, which prune deletes; what
  * an operation in flight needs, of any process, it never takes. An operation that dies at any point
  * leaves blobs that are whole and begun ones that the next attempt goes on with, or prune deletes.
+ * pull and push do the same from and to a registry.
  *
  *     blobs ──import──> name ──tag──> names ──export──> archive
  *                         └──remove──> nothing leads to its blobs ──prune──> gone
@@ -145,13 +146,15 @@ VARVE_PUBLIC gboolean varve_images_tag(VarveImages *images, const char *source, 
 VARVE_PUBLIC gboolean varve_images_remove(VarveImages *images, const char *name, GError **error);
 
 typedef struct {
-    guint64 blobs;  /* deleted */
-    guint64 begun;  /* downloads and imports that were left unfinished, and are deleted */
-    guint64 bytes;  /* freed by both */
-    guint64 in_use; /* blobs that no name leads to but an operation in flight holds */
+    guint64 blobs;     /* deleted */
+    guint64 begun;     /* downloads and imports that were left unfinished, and are deleted */
+    guint64 bytes;     /* freed by both */
+    guint64 in_use;    /* blobs that no name leads to but an operation in flight holds */
+    guint64 snapshots; /* of layers whose unpacking died half-way; removed, in all pools */
 } VarveImagePrune;
 
-/* Deletes what no name leads to. */
+/* Deletes what no name leads to, and removes what dead processes left unfinished. Snapshots of
+ * layers that were unpacked whole stay. */
 VARVE_PUBLIC gboolean varve_images_prune(VarveImages *images, VarveImagePrune *result,
                                          GError **error);
 
@@ -253,7 +256,106 @@ VARVE_PUBLIC gboolean varve_images_export_fd(VarveImages *images, const char *co
                                              const VarvePlatform *platform, VarveImageFormat format,
                                              int fd, GError **error);
 
+/* --- progress ------------------------------------------------------------------------------ */
+
+typedef enum {
+    VARVE_IMAGE_WAITING, /* for its turn, or for another process that is at it */
+    VARVE_IMAGE_FETCHING,
+    VARVE_IMAGE_PUSHING,
+    VARVE_IMAGE_UNPACKING,
+    VARVE_IMAGE_DONE,    /* it, and those below, are the last that is told of an item */
+    VARVE_IMAGE_PRESENT, /* there was nothing to do: it was there */
+    VARVE_IMAGE_MOUNTED, /* the registry took it from another repository of its own */
+    VARVE_IMAGE_SKIPPED, /* left out: a layer that is not to be given on */
+    VARVE_IMAGE_FAILED,
+} VarveImageStage;
+
+/* The stage in a word: "fetching"; never NULL. */
+VARVE_PUBLIC const char *varve_image_stage_name(VarveImageStage stage);
+
+/* Something happened to an item, a part of the image that an operation works on. */
+typedef struct {
+    const char *item; /* its digest */
+    const char *kind; /* what it is: "index", "manifest", "config", "layer" or "blob" */
+    VarveImageStage stage;
+    guint64 done, total; /* bytes; done may fall when something has to begin again */
+} VarveImageProgress;
+
+typedef void (*VarveImageProgressFunc)(const VarveImageProgress *progress, gpointer data);
+
+/* Has operations tell of every change of an item's stage, and some times a second of its bytes.
+ * func (NULL: nobody is told) is called from any thread, never from two at the same time, and must
+ * not call these functions. To be set while no operation is in flight. */
+VARVE_PUBLIC void varve_images_set_progress(VarveImages *images, VarveImageProgressFunc func,
+                                            gpointer data);
+
+/* --- registries ---------------------------------------------------------------------------- */
+
+/* How a registry is spoken to. Zeros and NULLs mean the defaults. */
+typedef struct {
+    gboolean plain_http;             /* may be spoken to without TLS; loopback hosts always may */
+    const char *ca_file;             /* certificates in PEM that are trusted beside the system's */
+    const char *certificates_dir;    /* DIR/HOST[:PORT]/{*.crt,*.cert,*.key}; /etc/docker/certs.d */
+    const char *username, *password; /* win over those of auth_file */
+    const char *auth_file; /* $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json, or that in ~/.docker,
+                            * with the credential helpers that it names */
+    const char *const *mirrors; /* tried in order before the registry itself when pulling:
+                                 * "HOST[:PORT][/PATH]"; ended by NULL */
+    guint jobs;                 /* blobs at the same time; 3 */
+    int retries; /* in succession and without progress; 5. Negative: nothing is tried again */
+} VarveImageRemote;
+
+typedef struct {
+    const VarvePlatform *const
+        *platforms; /* ended by NULL; NULL: this machine's, or the only one */
+    gboolean all_platforms;
+    const char *name; /* what it is to be called here; NULL: as it is called there */
+    VarveImageRemote remote;
+} VarveImagePull;
+
+typedef struct {
+    const VarvePlatform *platform; /* only the image for this one, as its manifest; NULL: all */
+    VarveImageRemote remote;
+} VarveImagePush;
+
+/* What a pull or push did. */
+typedef struct {
+    char *name;    /* the whole name that was led, or put into the registry */
+    char *digest;  /* of what it leads to */
+    guint items;   /* blobs, manifests and indexes that were seen to */
+    guint moved;   /* of these, fetched or uploaded; */
+    guint present; /* that were there; */
+    guint mounted; /* that the registry took from another repository of its own; */
+    guint skipped; /* and layers that are not to be given on */
+    guint64 bytes; /* that were moved */
+} VarveImageMoved;
+
+VARVE_PUBLIC void varve_image_moved_clear(VarveImageMoved *moved);
+
+/* Fetches an image from the registry that its name says, by tag or digest: manifests first, then
+ * the blobs that are not here, several at a time, each verified while it streams into the content
+ * store; then leads the name to it. An index stays as it is, whichever of its platforms were
+ * fetched. What a pull that was interrupted has fetched is kept, also the beginning of a blob, and
+ * the next one goes on there; of two that want the same blob one waits for the other. options and
+ * moved may be NULL. When it fails, no name was changed.
+ * Errors: VARVE_ERROR_NOT_FOUND (no such image, or, telling those that it has, no such platform),
+ * VARVE_ERROR_PERMISSION_DENIED, VARVE_ERROR_UNAVAILABLE (the registry does not answer as it
+ * should; trying later may help), VARVE_ERROR_CORRUPT (it sent something else than it should),
+ * VARVE_ERROR_FAILED_PRECONDITION (libvarve-registry is not installed; certificates). */
+VARVE_PUBLIC VarveImageInfo *varve_images_pull(VarveImages *images, const char *name,
+                                               const VarveImagePull *options,
+                                               VarveImageMoved *moved, GError **error);
+
+/* Puts an image into the registry that target (NULL: the image's name) says: blobs that are not
+ * there, several at a time, then manifests, the tag last. Digests stay what they are. options and
+ * moved may be NULL.
+ * Errors: as above; VARVE_ERROR_FAILED_PRECONDITION also when not all of the image is here. */
+VARVE_PUBLIC gboolean varve_images_push(VarveImages *images, const char *name, const char *target,
+                                        const VarveImagePush *options, VarveImageMoved *moved,
+                                        GError **error);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImages, varve_images_close)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveImageMoved, varve_image_moved_clear)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveImageUnpacked, varve_image_unpacked_clear)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePlatform, varve_platform_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveImageInfo, varve_image_info_free)

@@ -9,8 +9,8 @@
  * The same changes give the same bytes, whichever driver keeps the snapshot, and whenever and in
  * how many threads it is done. Sockets are left out. Sparse files are written in full. What a layer
  * cannot say is an error, VARVE_ERROR_FAILED_PRECONDITION: files whose names begin with ".wh.",
- * which in a layer means that something was deleted; the deletion of one whose name has more than
- * 251 bytes; paths of more than some 4090 bytes, which nobody unpacks.
+ * which in a layer means that something was deleted; paths of more than some 4090 bytes, which
+ * nobody unpacks.
  *
  * The snapshot may be in use. Then the layer is whole nevertheless, but what is written meanwhile
  * may or may not be in it: a file has the size that it has when it is opened, and ends in zeros if

@@ -5,6 +5,7 @@
 /* All of libvarve's public API. */
 
 #include <varve/changes.h>
+#include <varve/container.h>
 #include <varve/engine.h>
 #include <varve/error.h>
 #include <varve/image.h>

@@ -11,23 +11,23 @@
 #define VARVE_DIGEST_LENGTH 71 /* of the text, without its NUL */
 
 /* Whether text, which comes from outside, is a digest. It may be a part of a path then. */
-gboolean varve_digest_check(const char *text, GError **error);
+VARVE_SHARED gboolean varve_digest_check(const char *text, GError **error);
 
 /* The digits of a digest. */
 const char *varve_digest_hex(const char *digest);
 
 /* The digest of bytes in memory. */
-char *varve_digest_of(const void *bytes, gsize size);
+VARVE_SHARED char *varve_digest_of(const void *bytes, gsize size);
 
 /* The digest of bytes that come one piece after the other. */
 typedef struct VarveDigester VarveDigester;
 
-VarveDigester *varve_digester_new(void);
-void varve_digester_free(VarveDigester *digester);
-void varve_digester_update(VarveDigester *digester, const void *bytes, gsize size);
+VARVE_SHARED VarveDigester *varve_digester_new(void);
+VARVE_SHARED void varve_digester_free(VarveDigester *digester);
+VARVE_SHARED void varve_digester_update(VarveDigester *digester, const void *bytes, gsize size);
 
 /* Once, at the end. */
-char *varve_digester_finish(VarveDigester *digester);
+VARVE_SHARED char *varve_digester_finish(VarveDigester *digester);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveDigester, varve_digester_free)
 

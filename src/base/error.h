@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <varve/error.h>
 
-/* Internal functions that modules of drivers use (driver/module.h): seen from outside libvarve, and
- * yet no part of its API. */
+/* Internal functions that modules use (base/module.h): seen from outside libvarve, and yet no part
+ * of its API. */
 #define VARVE_SHARED __attribute__((visibility("default")))
 
 /* The code for an errno value: ENOSPC is VARVE_ERROR_NO_SPACE, EBUSY is VARVE_ERROR_BUSY, ... */

@@ -4,14 +4,18 @@
 #include <stdalign.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define PROGRESS_INTERVAL (250 * G_TIME_SPAN_MILLISECOND)
 #define PLACE_LENGTH      240 /* of a message, not of anything that is opened */
 
-/* One directory's entries: a type byte and a name with its NUL, one after the other. */
+/* The entries of one directory that were read last: a type byte and a name with its NUL, one after
+ * the other. */
 typedef struct {
     GByteArray *entries;
     gsize next;       /* offset of the entry to come */
+    off_t position;   /* in the directory, of what was not read yet */
+    gboolean whole;   /* there is nothing more to read */
     const char *name; /* the directory's own, within the entries of the one above it */
 } Frame;
 
@@ -55,28 +59,51 @@ type_of(int dirfd, const struct dirent64 *entry)
                                                                         : DT_UNKNOWN;
 }
 
-/* Appends a frame for the directory that was just opened. */
+static void
+take_entries(VarveWalk *walk, Frame *frame, int fd, gsize length)
+{
+    for (char *at = walk->buffer; at < walk->buffer + length;) {
+        const struct dirent64 *entry = (const void *)at;
+        at += entry->d_reclen;
+        frame->position = entry->d_off;
+        unsigned char type = is_dot(entry->d_name) ? DT_UNKNOWN : type_of(fd, entry);
+        if (type == DT_UNKNOWN)
+            continue;
+        g_byte_array_append(frame->entries, &type, 1);
+        g_byte_array_append(frame->entries, (const guint8 *)entry->d_name,
+                            (guint)strlen(entry->d_name) + 1);
+    }
+}
+
+/* Reads the next entries of the directory that the walk is in, unless it is at its end. Since the
+ * directory may have been closed meanwhile, it is told from where. Returns an errno value. */
 static int
-read_entries(VarveWalk *walk, const char *name)
+read_entries(VarveWalk *walk)
 {
     int fd = varve_dirstack_top(walk->stack);
+    Frame *frame = last(walk);
+    frame->next = 0;
+    g_byte_array_set_size(frame->entries, 0);
+    while (!frame->whole && frame->entries->len == 0) {
+        if (frame->position != 0 && lseek(fd, frame->position, SEEK_SET) < 0)
+            return errno;
+        ssize_t length = getdents64(fd, walk->buffer, sizeof walk->buffer);
+        if (length < 0 && errno != ENOENT) /* that is: it was removed meanwhile */
+            return errno;
+        frame->whole = length <= 0;
+        if (length > 0)
+            take_entries(walk, frame, fd, (gsize)length);
+    }
+    return 0;
+}
+
+/* Appends a frame for the directory that was just opened. */
+static int
+begin_directory(VarveWalk *walk, const char *name)
+{
     Frame frame = {.entries = g_byte_array_new(), .name = name};
     g_array_append_val(walk->frames, frame);
-
-    ssize_t length;
-    while ((length = getdents64(fd, walk->buffer, sizeof walk->buffer)) > 0) {
-        for (char *at = walk->buffer; at < walk->buffer + length;) {
-            const struct dirent64 *entry = (const void *)at;
-            at += entry->d_reclen;
-            unsigned char type = is_dot(entry->d_name) ? DT_UNKNOWN : type_of(fd, entry);
-            if (type == DT_UNKNOWN)
-                continue;
-            g_byte_array_append(frame.entries, &type, 1);
-            g_byte_array_append(frame.entries, (const guint8 *)entry->d_name,
-                                (guint)strlen(entry->d_name) + 1);
-        }
-    }
-    return length < 0 && errno != ENOENT ? errno : 0; /* ENOENT: it was removed meanwhile */
+    return read_entries(walk);
 }
 
 VarveWalk *
@@ -94,7 +121,7 @@ varve_walk_new(int dirfd, const char *name, const char *verb, const VarveTreeWat
     walk->watch = watch != NULL ? *watch : (VarveTreeWatch){NULL};
     walk->verb = verb;
     walk->told = g_get_monotonic_time();
-    int failed = read_entries(walk, NULL);
+    int failed = begin_directory(walk, NULL);
     if (failed != 0) {
         varve_error_set_errno(error, failed, "reading directory %s", name);
         return NULL;
@@ -122,6 +149,11 @@ varve_walk_next(VarveWalk *walk, VarveWalkEntry *entry, GError **error)
         return FALSE;
     Frame *frame = last(walk);
     *entry = (VarveWalkEntry){NULL};
+    int failed = frame->next == frame->entries->len ? read_entries(walk) : 0;
+    if (failed != 0) {
+        g_autofree char *place = varve_walk_place(walk, NULL);
+        return varve_error_set_errno(error, failed, "reading directory %s", place);
+    }
     if (frame->next == frame->entries->len)
         return TRUE;
     entry->type = frame->entries->data[frame->next];
@@ -155,7 +187,7 @@ varve_walk_enter(VarveWalk *walk, const char *name)
     int failed = varve_dirstack_push(walk->stack, name);
     if (failed != 0)
         return failed;
-    failed = read_entries(walk, name);
+    failed = begin_directory(walk, name);
     if (failed != 0) {
         drop_frame(walk);
         (void)varve_dirstack_pop(walk->stack, NULL);

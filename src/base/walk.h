@@ -12,8 +12,8 @@
  *                                      varve_walk_enter() it to see what is in it next
  *     }
  *
- * The names of a directory are read when it is entered, so that changing it does not disturb the
- * walk. Memory is taken for the names along the way down, descriptors are bounded (dirstack.h).
+ * The names of a directory are read piece by piece, so that memory does not depend on how many
+ * there are; what was seen may be removed meanwhile. Descriptors are bounded (dirstack.h).
  */
 
 #include "base/dirstack.h"
@@ -22,7 +22,8 @@
 typedef struct VarveWalk VarveWalk;
 
 typedef struct {
-    const char *name;   /* lives until its directory is left; NULL at the end of a directory */
+    const char *name;   /* lives until its directory is left or asked for the next one; NULL at the
+                           end of a directory */
     unsigned char type; /* DT_DIR, DT_REG, ...; never DT_UNKNOWN */
 } VarveWalkEntry;
 

@@ -9,6 +9,8 @@
  *
  *     varve [--root DIR] [--pool NAME] [--json] NOUN VERB [ARGS]
  *
+ * or, for what is done all day, a command and its arguments: varve run IMAGE.
+ *
  * Each noun is a file (pool.c, snapshot.c, system.c) that ends in a table of its verbs. The table
  * is all there is to know of a verb: how it is called, its help, what it needs opened, and the
  * function that does it. main.c reads the line, opens what the verb needs, calls the function and
@@ -20,6 +22,12 @@
 
 #include <varve/varve.h>
 
+/* What a verb says of its end beside its error. */
+typedef struct {
+    int status;       /* what varve is to exit with; -1: as the error says */
+    const char *hint; /* the next step after the error; NULL: as the table says */
+} CliOutcome;
+
 /* What main.c has opened for a verb. */
 typedef struct {
     const char *root;
@@ -27,6 +35,7 @@ typedef struct {
     gboolean json;
     VarveEngine *engine; /* NULL for CLI_NEEDS_NOTHING */
     VarvePool *pool;     /* NULL unless CLI_NEEDS_POOL */
+    CliOutcome *outcome;
 } Cli;
 
 typedef enum {
@@ -44,6 +53,8 @@ typedef struct {
     int min_args, max_args;
     const GOptionEntry *options; /* may be NULL; strings as G_OPTION_ARG_FILENAME: raw bytes */
     gboolean lists_names;        /* has the options of names.h too */
+    gboolean takes_command;      /* what follows its first argument is another program's line */
+    int failure_status;          /* what varve exits with after an error; 0: as the error says */
     CliNeeds needs;
     VarveEngineFlags flags;
     const char *hint[VARVE_ERROR_INTERNAL + 1]; /* the next step after an error of that code */
@@ -55,6 +66,7 @@ typedef struct {
     const char *summary;
     const char *about;
     const CliVerb *verbs; /* ended by a NULL name */
+    gboolean is_command;  /* it has one verb, which is not written: "varve run IMAGE" */
 } CliNoun;
 
 #define CLI_ANY_ARGS G_MAXINT
@@ -62,8 +74,10 @@ typedef struct {
 /* How a command that only looks opens the engine. */
 #define CLI_LOOK (VARVE_ENGINE_NO_RECOVERY | VARVE_ENGINE_MUST_EXIST)
 
+extern const CliNoun cli_container_noun;
 extern const CliNoun cli_image_noun;
 extern const CliNoun cli_pool_noun;
+extern const CliNoun cli_run_noun;
 extern const CliNoun cli_snapshot_noun;
 extern const CliNoun cli_system_noun;
 
@@ -78,6 +92,9 @@ gboolean cli_is_usage_error(const GError *error);
  * G_OPTION_ARG_CALLBACK: so wrong usage is told before anything is opened. */
 gboolean cli_add_pair(GHashTable **table, const char *option_name, const char *pair,
                       GError **error);
+
+/* The words that call a verb: "pool ls", or "run". To be freed. */
+char *cli_words(const CliNoun *noun, const CliVerb *verb);
 
 /* --- help.c -------------------------------------------------------------------------------- */
 
@@ -104,8 +121,15 @@ void cli_unwatch_engine(void);
 /* The signal that was caught, or 0. */
 int cli_caught_signal(void);
 
+/* Shows text, of one or several lines, none wider than the terminal, on stderr in place of what was
+ * drawn before; the last line has no newline. */
+void cli_draw_progress(const char *text);
+
 /* Takes the progress off the terminal. */
 void cli_clear_progress(void);
+
+/* Writes a line to stderr, the progress being off it. */
+void cli_write_line(const char *line);
 
 /* One error on stderr, as text or as JSON; hint may be NULL. */
 void cli_report_error(const GError *error, const char *hint, gboolean json);

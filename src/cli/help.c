@@ -43,8 +43,8 @@ print_example(const char *lines)
 static void
 print_verb_help(const CliNoun *noun, const CliVerb *verb)
 {
-    printf("Usage: varve [OPTION]... %s %s %s\n\n%s.\n", noun->name, verb->name, verb->synopsis,
-           verb->summary);
+    g_autofree char *words = cli_words(noun, verb);
+    printf("Usage: varve [OPTION]... %s %s\n\n%s.\n", words, verb->synopsis, verb->summary);
     if (verb->about != NULL)
         printf("\n%s\n", verb->about);
     if (verb->options != NULL || verb->lists_names)
@@ -75,12 +75,13 @@ print_noun_help(const CliNoun *noun)
 static void
 print_main_help(void)
 {
-    puts("Usage: varve [OPTION]... NOUN VERB [ARGUMENT]...\n\n"
+    puts("Usage: varve [OPTION]... NOUN VERB [ARGUMENT]...\n"
+         "       varve [OPTION]... run IMAGE [COMMAND]...\n\n"
          "Keeps file system states as layers: image layers, container roots, volumes.\n");
     for (const CliNoun *const *noun = cli_nouns; *noun != NULL; noun++) {
         printf("%s\n", (*noun)->summary);
         for (const CliVerb *verb = (*noun)->verbs; verb->name != NULL; verb++) {
-            g_autofree char *item = g_strdup_printf("%s %s", (*noun)->name, verb->name);
+            g_autofree char *item = cli_words(*noun, verb);
             print_item(item, verb->summary);
         }
         putchar('\n');

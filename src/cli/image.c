@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/image.h"
 #include "cli/json.h"
+#include "cli/progress.h"
 #include "cli/text.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -115,12 +116,15 @@ prune(const Cli *cli, char **args, GError **error)
         cli_json_set_int(object, "begun", result.begun);
         cli_json_set_int(object, "bytes", result.bytes);
         cli_json_set_int(object, "in_use", result.in_use);
+        cli_json_set_int(object, "snapshots", result.snapshots);
         cli_json_print(object);
         return TRUE;
     }
     g_autofree char *size = cli_format_size(result.bytes);
     printf("deleted %" G_GUINT64_FORMAT " blobs and %" G_GUINT64_FORMAT " unfinished ones, %s\n",
            result.blobs, result.begun, size);
+    if (result.snapshots > 0)
+        printf("removed %" G_GUINT64_FORMAT " half-unpacked layers\n", result.snapshots);
     return TRUE;
 }
 
@@ -134,10 +138,13 @@ unpack(const Cli *cli, char **args, GError **error)
     if (!cli_image_platform(&platform, error))
         return FALSE;
     g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
-    if (images == NULL ||
-        !varve_images_unpack(images, cli->pool, args[0], platform, &unpacked, error))
+    if (images == NULL)
         return FALSE;
-    cli_clear_progress();
+    CliProgress *progress = cli_progress_new(cli, images, option.progress);
+    gboolean ok = varve_images_unpack(images, cli->pool, args[0], platform, &unpacked, error);
+    cli_progress_free(progress);
+    if (!ok)
+        return FALSE;
     if (cli->json) {
         json_t *object = json_object();
         cli_json_set(object, "snapshot", unpacked.chain_id);
@@ -177,7 +184,12 @@ static const GOptionEntry inspect_options[] = {
     {"raw", 0, 0, G_OPTION_ARG_NONE, &option.raw, "print the manifest as it is", NULL},
     {NULL},
 };
-static const GOptionEntry unpack_options[] = {PLATFORM_OPTION, {NULL}};
+static const GOptionEntry unpack_options[] = {
+    PLATFORM_OPTION,
+    {"progress", 0, 0, G_OPTION_ARG_NONE, &option.progress,
+     "tell each step on standard error, with --json as JSON", NULL},
+    {NULL},
+};
 static const GOptionEntry commit_options[] = {
     {"from", 0, 0, G_OPTION_ARG_FILENAME, &option.from,
      "the image that the snapshot stands on, where several have the same layers", "IMAGE"},
@@ -205,7 +217,9 @@ static const GOptionEntry export_options[] = {
     {NULL},
 };
 
-#define SEE_LS "'varve image ls' lists the images"
+#define SEE_LS    "'varve image ls' lists the images"
+#define SEE_CREDS "--creds says who to be; without it, 'docker login' does"
+#define KEPT      "what was fetched is kept: run it again to go on"
 
 static const CliVerb verbs[] = {
     {
@@ -267,8 +281,50 @@ static const CliVerb verbs[] = {
         .run = import,
     },
     {
+        .name = "pull",
+        .synopsis = "NAME [--platform PLATFORM]... [--name NAME] [OPTION]...",
+        .summary = "Fetch an image from a registry",
+        .about =
+            "Every blob is verified, and what is here is not fetched. When it is interrupted, the\n"
+            "next pull goes on where it ended. Prints the name under which the image is here "
+            "then;\n"
+            "when it fails, no name was changed. Credentials are those of 'docker login'.",
+        .example =
+            "varve image pull debian:12\n"
+            "varve image pull registry.example.org/app:1 --creds me --password-file -\n"
+            "varve image pull debian:12 --platform linux/arm64 --mirror mirror.example.org\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = cli_image_pull_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .hint = {[VARVE_ERROR_UNAVAILABLE] = KEPT,
+                 [VARVE_ERROR_CANCELLED] = KEPT,
+                 [VARVE_ERROR_PERMISSION_DENIED] = SEE_CREDS,
+                 [VARVE_ERROR_NO_SPACE] = "'varve image prune' deletes what no image needs"},
+        .run = cli_image_pull,
+    },
+    {
+        .name = "push",
+        .synopsis = "IMAGE [NAME] [--platform PLATFORM] [OPTION]...",
+        .summary = "Put an image into a registry",
+        .about =
+            "NAME says where to; without it, the image's own name does. Only what is not there is\n"
+            "sent, and digests stay what they are. Prints the name with the digest, by which it "
+            "can\n"
+            "be pulled from then on. Credentials are those of 'docker login'.",
+        .example = "varve image push registry.example.org/app:1\n"
+                   "varve image push debian:12 registry.example.org/base:12 --platform arm64\n",
+        .min_args = 1,
+        .max_args = 2,
+        .options = cli_image_push_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_PERMISSION_DENIED] = SEE_CREDS},
+        .run = cli_image_push,
+    },
+    {
         .name = "unpack",
-        .synopsis = "IMAGE [--platform PLATFORM]",
+        .synopsis = "IMAGE [--platform PLATFORM] [--progress]",
         .summary = "Unpack an image's layers into snapshots of a pool",
         .about =
             "Each layer becomes a committed snapshot, named by its ChainID, on the one below.\n"
@@ -355,8 +411,9 @@ static const CliVerb verbs[] = {
         .name = "prune",
         .synopsis = "",
         .summary = "Delete the blobs that no image needs",
-        .about = "Also what unfinished imports and pulls left. What any process is working with\n"
-                 "just now is spared.",
+        .about =
+            "Also what unfinished imports and pulls left, and, in all pools, layers that were\n"
+            "left half-unpacked. What any process is working with just now is spared.",
         .example = "varve image prune\n",
         .needs = CLI_NEEDS_ENGINE,
         .flags = VARVE_ENGINE_MUST_EXIST,

@@ -11,7 +11,7 @@ extern struct CliImageOptions {
     char *name, *only, *output, *format, *platform;
     char *from, *author, *message, *compression;
     char **changes;
-    gboolean full, raw;
+    gboolean full, raw, progress;
 } cli_image_options;
 
 /* Reads --platform: NULL when it is not given; FALSE when it is wrong. */
@@ -23,11 +23,19 @@ gboolean cli_image_commit(const Cli *cli, char **args, GError **error);
 
 /* --- image-show.c -------------------------------------------------------------------------- */
 
-/* What import and tag made: names, or with --json objects. */
+/* What import or pull made: names, or with --json objects. */
 void cli_print_images(const Cli *cli, GPtrArray *infos);
 
 gboolean cli_image_ls(const Cli *cli, char **args, GError **error);
 gboolean cli_image_inspect(const Cli *cli, char **args, GError **error);
 gboolean cli_image_history(const Cli *cli, char **args, GError **error);
+
+/* --- image-registry.c ---------------------------------------------------------------------- */
+
+extern const GOptionEntry cli_image_pull_options[];
+extern const GOptionEntry cli_image_push_options[];
+
+gboolean cli_image_pull(const Cli *cli, char **args, GError **error);
+gboolean cli_image_push(const Cli *cli, char **args, GError **error);
 
 #endif

@@ -14,8 +14,13 @@
 #define EXIT_USAGE  2
 #define EXIT_SIGNAL 128 /* and the signal's number, as shells have it */
 
-const CliNoun *const cli_nouns[] = {&cli_pool_noun, &cli_snapshot_noun, &cli_image_noun,
-                                    &cli_system_noun, NULL};
+const CliNoun *const cli_nouns[] = {&cli_run_noun,
+                                    &cli_pool_noun,
+                                    &cli_snapshot_noun,
+                                    &cli_image_noun,
+                                    &cli_container_noun,
+                                    &cli_system_noun,
+                                    NULL};
 
 static struct {
     char *root, *pool;
@@ -111,6 +116,13 @@ find_verb(const CliNoun *noun, const char *word)
     return NULL;
 }
 
+char *
+cli_words(const CliNoun *noun, const CliVerb *verb)
+{
+    return verb == NULL || noun->is_command ? g_strdup(noun->name)
+                                            : g_strjoin(" ", noun->name, verb->name, NULL);
+}
+
 /* Parses the options of all commands and the verb's (NULL: no verb); the other words are args. */
 static gboolean
 parse_options(GPtrArray *words, const CliVerb *verb, char ***args, GError **error)
@@ -119,6 +131,7 @@ parse_options(GPtrArray *words, const CliVerb *verb, char ***args, GError **erro
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, args, NULL, NULL}, {NULL}};
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_set_strict_posix(context, verb != NULL && verb->takes_command);
     g_option_context_add_main_entries(context, cli_global_options, NULL);
     if (verb != NULL && verb->options != NULL)
         g_option_context_add_main_entries(context, verb->options, NULL);
@@ -136,6 +149,17 @@ parse_options(GPtrArray *words, const CliVerb *verb, char ***args, GError **erro
     return TRUE;
 }
 
+static gboolean
+check_count(const Line *line, GError **error)
+{
+    int n = (int)g_strv_length(line->args);
+    if (n >= line->verb->min_args && n <= line->verb->max_args)
+        return TRUE;
+    g_autofree char *words = cli_words(line->noun, line->verb);
+    return cli_usage_error(error, "too %s arguments: varve %s %s",
+                           n < line->verb->min_args ? "few" : "many", words, line->verb->synopsis);
+}
+
 /* Finds noun and verb, and sets the options; a line that asks for help needs neither. */
 static gboolean
 read_line(int argc, char **argv, Line *line, GError **error)
@@ -149,8 +173,11 @@ read_line(int argc, char **argv, Line *line, GError **error)
     if (help)
         noun = take_word(words);
     line->noun = find_noun(noun);
-    const char *verb = line->noun != NULL ? take_word(words) : NULL;
+    gboolean is_command = line->noun != NULL && line->noun->is_command;
+    const char *verb = line->noun != NULL && !is_command ? take_word(words) : NULL;
     line->verb = verb != NULL ? find_verb(line->noun, verb) : NULL;
+    if (is_command)
+        line->verb = line->noun->verbs;
     if (noun != NULL && line->noun == NULL)
         return cli_unknown_noun(noun, error);
     if (verb != NULL && line->verb == NULL)
@@ -165,12 +192,7 @@ read_line(int argc, char **argv, Line *line, GError **error)
         return cli_unknown_noun(NULL, error);
     if (line->verb == NULL)
         return cli_unknown_verb(line->noun, NULL, error);
-    int n = (int)g_strv_length(line->args);
-    if (n < line->verb->min_args || n > line->verb->max_args)
-        return cli_usage_error(error, "too %s arguments: varve %s %s %s",
-                               n < line->verb->min_args ? "few" : "many", line->noun->name,
-                               line->verb->name, line->verb->synopsis);
-    return TRUE;
+    return check_count(line, error);
 }
 
 /* --- doing what it says -------------------------------------------------------------------- */
@@ -217,10 +239,11 @@ run_line(const Line *line, Cli *cli, GError **error)
 static char *
 hint_for(const GError *error, const Line *line, const Cli *cli)
 {
-    if (cli_is_usage_error(error))
-        return g_strdup_printf("try 'varve%s%s%s%s --help'", line->noun ? " " : "",
-                               line->noun ? line->noun->name : "", line->verb ? " " : "",
-                               line->verb ? line->verb->name : "");
+    if (cli_is_usage_error(error)) {
+        g_autofree char *words = line->noun != NULL ? cli_words(line->noun, line->verb) : NULL;
+        return g_strdup_printf("try 'varve%s%s --help'", words != NULL ? " " : "",
+                               words != NULL ? words : "");
+    }
     const CliVerb *verb = line->verb;
     if (error->domain != VARVE_ERROR || verb == NULL)
         return NULL;
@@ -233,16 +256,20 @@ hint_for(const GError *error, const Line *line, const Cli *cli)
                                 : NULL);
     if (verb->needs == CLI_NEEDS_POOL && cli->pool == NULL)
         return g_strdup(missing ? "'varve pool ls' lists the pools" : NULL);
-    return g_strdup(verb->hint[error->code]);
+    return g_strdup(cli->outcome->hint != NULL ? cli->outcome->hint : verb->hint[error->code]);
 }
 
 static int
-exit_status(const GError *error)
+exit_status(const GError *error, const CliVerb *verb, const CliOutcome *outcome)
 {
-    if (cli_is_usage_error(error))
-        return EXIT_USAGE;
     if (cli_caught_signal() != 0 && g_error_matches(error, VARVE_ERROR, VARVE_ERROR_CANCELLED))
         return EXIT_SIGNAL + cli_caught_signal();
+    if (outcome->status >= 0)
+        return outcome->status;
+    if (verb != NULL && verb->failure_status != 0)
+        return verb->failure_status;
+    if (cli_is_usage_error(error))
+        return EXIT_USAGE;
     return varve_error_exit_status(error);
 }
 
@@ -269,7 +296,8 @@ main(int argc, char **argv)
     gboolean json = g_strv_contains((const char *const *)argv, "--json");
     const char *root = g_getenv("VARVE_ROOT");
     Line line = {0};
-    Cli cli = {0};
+    CliOutcome outcome = {.status = -1};
+    Cli cli = {.outcome = &outcome};
     g_autoptr(GError) error = NULL;
     gboolean done = read_line(argc, argv, &line, &error);
     if (done) {
@@ -277,16 +305,16 @@ main(int argc, char **argv)
             root = option.root;
         cli.root = root != NULL && *root != '\0' ? root : DEFAULT_ROOT;
         cli.pool_name = option.pool;
-        cli.json = option.json;
+        cli.json = json = option.json;
         done = run_line(&line, &cli, &error);
     }
     done = cli_finish_stdout(done ? &error : NULL) && done;
 
-    int status = EXIT_SUCCESS;
+    int status = done && outcome.status >= 0 ? outcome.status : EXIT_SUCCESS;
     if (!done) {
         g_autofree char *hint = hint_for(error, &line, &cli);
         cli_report_error(error, hint, json);
-        status = exit_status(error);
+        status = exit_status(error, line.verb, &outcome);
     }
     g_strfreev(line.args);
     g_free(option.root);

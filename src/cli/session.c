@@ -5,11 +5,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* stderr is written by the main thread and, with progress and log messages, by the engine's. */
 static GMutex stderr_lock;
-static gboolean progress_drawn;
+static guint progress_drawn; /* how many lines of it */
 
 static VarveEngine *volatile watched_engine;
 static volatile sig_atomic_t caught_signal;
@@ -21,9 +22,11 @@ static struct sigaction actions_before[G_N_ELEMENTS(signals)];
 static void
 clear_progress_locked(void)
 {
-    if (progress_drawn)
+    if (progress_drawn == 1)
         fputs("\r\033[K", stderr);
-    progress_drawn = FALSE;
+    else if (progress_drawn > 1) /* "Cursor Up" and "Erase in Display", ECMA-48 8.3.22, 8.3.39 */
+        fprintf(stderr, "\r\033[%uA\033[J", progress_drawn - 1);
+    progress_drawn = 0;
 }
 
 void
@@ -35,21 +38,29 @@ cli_clear_progress(void)
     g_mutex_unlock(&stderr_lock);
 }
 
-static void
-draw_progress(const char *verb, guint64 files, guint64 bytes, gpointer data)
+void
+cli_draw_progress(const char *text)
 {
-    g_autofree char *size = cli_format_size(bytes);
     g_mutex_lock(&stderr_lock);
     clear_progress_locked();
-    fprintf(stderr, "%s: %" G_GUINT64_FORMAT " files%s%s", verb, files, bytes > 0 ? ", " : "",
-            bytes > 0 ? size : "");
-    progress_drawn = TRUE;
+    fputs(text, stderr);
+    for (progress_drawn = 1; (text = strchr(text, '\n')) != NULL; text++)
+        progress_drawn++;
     fflush(stderr);
     g_mutex_unlock(&stderr_lock);
 }
 
 static void
-write_line(const char *line)
+draw_engine_progress(const char *verb, guint64 files, guint64 bytes, gpointer data)
+{
+    g_autofree char *size = cli_format_size(bytes);
+    g_autofree char *text = g_strdup_printf("%s: %" G_GUINT64_FORMAT " files%s%s", verb, files,
+                                            bytes > 0 ? ", " : "", bytes > 0 ? size : "");
+    cli_draw_progress(text);
+}
+
+void
+cli_write_line(const char *line)
 {
     g_mutex_lock(&stderr_lock);
     clear_progress_locked();
@@ -69,7 +80,7 @@ log_line(VarveLogLevel level, const char *message, const VarveLogField *fields, 
     }
     if (n_fields > 0)
         g_string_append_c(line, ')');
-    write_line(line->str);
+    cli_write_line(line->str);
     g_string_free(line, TRUE);
 }
 
@@ -90,7 +101,7 @@ report_as_json(const GError *error, const char *hint)
         cli_json_set(detail, "hint", hint);
     json_t *object = json_pack("{s:o}", "error", detail);
     char *line = json_dumps(object, JSON_ENSURE_ASCII);
-    write_line(line);
+    cli_write_line(line);
     free(line);
     json_decref(object);
 }
@@ -105,7 +116,7 @@ cli_report_error(const GError *error, const char *hint, gboolean json)
     g_autofree char *message = cli_escape_message(error->message);
     g_autofree char *line = hint == NULL ? g_strdup_printf("varve: %s", message)
                                          : g_strdup_printf("varve: %s\nhint: %s", message, hint);
-    write_line(line);
+    cli_write_line(line);
 }
 
 /* --- signals and progress ------------------------------------------------------------------ */
@@ -130,7 +141,7 @@ cli_watch_engine(VarveEngine *engine)
             sigaction(signals[i], &action, NULL);
     }
     if (isatty(STDERR_FILENO))
-        varve_engine_set_progress(engine, draw_progress, NULL);
+        varve_engine_set_progress(engine, draw_engine_progress, NULL);
 }
 
 void

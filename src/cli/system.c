@@ -61,20 +61,22 @@ info(const Cli *cli, char **args, GError **error)
 /* --- cleanup ------------------------------------------------------------------------------- */
 
 static void
-print_cleanup(const Cli *cli, const VarveCleanup *result)
+print_cleanup(const Cli *cli, const VarveCleanup *result, const VarveContainerPrune *containers)
 {
     if (cli->json) {
         json_t *object = json_object();
         cli_json_set_int(object, "orphans", result->orphans);
         cli_json_set_int(object, "removed", result->removed);
-        cli_json_set_int(object, "failed", result->failed);
+        cli_json_set_int(object, "containers", containers->removed);
+        cli_json_set_int(object, "failed", result->failed + containers->failed);
         cli_json_print(object);
         return;
     }
     g_autoptr(CliTable) table = cli_table_new("|");
     add_number(table, "half-made snapshots removed", result->orphans);
     add_number(table, "removals finished", result->removed);
-    add_number(table, "failed", result->failed);
+    add_number(table, "abandoned containers removed", containers->removed);
+    add_number(table, "failed", result->failed + containers->failed);
     cli_table_print(table);
 }
 
@@ -88,15 +90,19 @@ cleanup(const Cli *cli, char **args, GError **error)
             return FALSE;
     }
     VarveCleanup result = {0};
-    if (!varve_engine_cleanup(cli->engine, pool, &result, error))
+    VarveContainerPrune swept = {0};
+    g_autoptr(VarveContainers) containers = varve_containers_open(cli->engine, error);
+    if (containers == NULL || !varve_containers_cleanup(containers, &swept, error) ||
+        !varve_engine_cleanup(cli->engine, pool, &result, error))
         return FALSE;
-    print_cleanup(cli, &result);
-    if (result.failed == 0)
+    print_cleanup(cli, &result, &swept);
+    guint64 failed = result.failed + swept.failed;
+    if (failed == 0)
         return TRUE;
     g_set_error(error, VARVE_ERROR, VARVE_ERROR_UNAVAILABLE,
                 "cleaning up: %" G_GUINT64_FORMAT
                 " could not be removed, and stay for the next time",
-                result.failed);
+                failed);
     return FALSE;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
+#include "base/module.h"
 #include "driver/driver.h"
-#include "driver/module.h"
 #include "driver/zfs/settings.h"
 #include <string.h>
 
@@ -26,7 +26,7 @@ static const VarveDriver missing_zfs = {
 static gpointer
 make_table(gpointer data)
 {
-    const VarveDriver *zfs = varve_module_load("zfs", &zfs_problem);
+    const VarveDriver *zfs = varve_module_load("zfs", "the driver 'zfs'", &zfs_problem);
     /* In the order in which "auto" tries them: native last, since it works anywhere. */
     const VarveDriver *const drivers[] = {
         &varve_driver_btrfs,

@@ -78,11 +78,12 @@ gboolean varve_ingest_begin(VarveContentStore *content, VarveLease *lease, const
 /* How many bytes are there already: the caller goes on with the next one. */
 guint64 varve_ingest_offset(const VarveIngest *ingest);
 
-/* Forgets what is there, to begin anew: for a source that cannot go on in the middle. */
+/* Forgets what is there, to begin anew: for a source that cannot go on in the middle, or has turned
+ * out to be wrong. */
 gboolean varve_ingest_restart(VarveIngest *ingest, GError **error);
 
 /* Adds bytes. VARVE_ERROR_CORRUPT when they are more than the size. After a failure the ingest can
- * only be freed, and nothing is kept. */
+ * only be freed, and nothing is kept, or restarted. */
 gboolean varve_ingest_write(VarveIngest *ingest, const void *bytes, gsize size, GError **error);
 
 /* Adds the rest of a source: all of it, which must be what is missing. */

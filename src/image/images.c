@@ -7,6 +7,7 @@ varve_images_open(VarveEngine *engine, GError **error)
     g_autoptr(VarveImages) images = g_new0(VarveImages, 1);
     images->engine = engine;
     images->watch = (VarveTreeWatch){&engine->cancelled, engine->progress, engine->progress_data};
+    g_mutex_init(&images->progress_lock);
     images->content = varve_content_store_open(engine->rootfd, error);
     if (images->content == NULL) {
         g_prefix_error(error, "opening %s: ", engine->root);
@@ -21,7 +22,23 @@ varve_images_close(VarveImages *images)
     if (images == NULL)
         return;
     varve_content_store_close(images->content);
+    g_mutex_clear(&images->progress_lock);
     g_free(images);
+}
+
+gboolean
+varve_images_hold(VarveImages *images, VarveLease *lease, const VarveDescriptor *descriptor,
+                  gboolean *present, GError **error)
+{
+    guint64 size;
+    if (!varve_lease_hold(lease, descriptor->digest, error) ||
+        !varve_content_find(images->content, descriptor->digest, present, &size, error))
+        return FALSE;
+    return !*present || size == descriptor->size ||
+           varve_error_set(error, VARVE_ERROR_CORRUPT,
+                           "blob %s has %" G_GUINT64_FORMAT " bytes, not the %" G_GUINT64_FORMAT
+                           " that its descriptor says",
+                           descriptor->digest, size, descriptor->size);
 }
 
 /* --- information ------------------------------------------------------------------------------ */

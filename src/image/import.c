@@ -72,15 +72,7 @@ gboolean
 varve_import_find(VarveImport *import, const VarveDescriptor *descriptor, gboolean *present,
                   GError **error)
 {
-    guint64 size;
-    if (!varve_lease_hold(import->lease, descriptor->digest, error) ||
-        !varve_content_find(import->images->content, descriptor->digest, present, &size, error))
-        return FALSE;
-    return !*present || size == descriptor->size ||
-           varve_error_set(error, VARVE_ERROR_CORRUPT,
-                           "blob %s has %" G_GUINT64_FORMAT " bytes, not the %" G_GUINT64_FORMAT
-                           " that its descriptor says",
-                           descriptor->digest, size, descriptor->size);
+    return varve_images_hold(import->images, import->lease, descriptor, present, error);
 }
 
 /* --- completeness ----------------------------------------------------------------------------- */

@@ -216,6 +216,7 @@ varve_ingest_restart(VarveIngest *ingest, GError **error)
         return varve_error_set_errno(error, errno, "beginning a blob anew");
     }
     ingest->written = ingest->flushed = ingest->buffered = 0;
+    ingest->failed = FALSE;
     varve_digester_free(ingest->digester);
     ingest->digester = varve_digester_new();
     return TRUE;
@@ -250,12 +251,15 @@ write_piece(VarveIngest *ingest, const char *bytes, gsize size, GError **error)
     return TRUE;
 }
 
+/* What could not be written because of being interrupted is still there to be written by leave().
+ */
 static gboolean
 flush(VarveIngest *ingest, GError **error)
 {
-    gsize size = ingest->buffered;
+    if (ingest->buffered > 0 && !write_piece(ingest, ingest->buffer, ingest->buffered, error))
+        return FALSE;
     ingest->buffered = 0;
-    return size == 0 || write_piece(ingest, ingest->buffer, size, error);
+    return TRUE;
 }
 
 /* Makes pieces of PIECE bytes; large ones are written as they come. */

@@ -17,6 +17,10 @@
  *                                                        snapshots into images
  *     import.c and import-*.c                            archives in
  *     export.c and export-*.c                            archives out
+ *     pull.c, pull-platforms.c                           from registries
+ *     push.c                                             to them
+ *     remote.c, transfer.c, registry/                    what both use
+ *     progress.c                                         who is told of it
  */
 
 #include "base/fd.h"
@@ -28,7 +32,30 @@ struct VarveImages {
     VarveEngine *engine;
     VarveContentStore *content;
     VarveTreeWatch watch; /* the engine's wishes */
+    GMutex progress_lock;
+    VarveImageProgressFunc progress; /* or NULL */
+    gpointer progress_data;
 };
+
+/* --- progress.c ---------------------------------------------------------------------------- */
+
+/* An item while an operation works on it. */
+typedef struct {
+    VarveImages *images;
+    const char *item, *kind; /* stay the caller's */
+    guint64 total;
+    VarveImageStage stage; /* told last; */
+    gint64 told;           /* when */
+} VarveProgressItem;
+
+/* What the blob that a descriptor points at is, for VarveImageProgress. */
+const char *varve_progress_kind(const VarveDescriptor *descriptor);
+
+void varve_progress_init(VarveProgressItem *item, VarveImages *images,
+                         const VarveDescriptor *descriptor);
+
+/* Tells of an item, if its stage is a new one or it was not told of for a while. */
+void varve_progress_tell(VarveProgressItem *item, VarveImageStage stage, guint64 done);
 
 /* --- names.c ------------------------------------------------------------------------------- */
 
@@ -55,6 +82,10 @@ GPtrArray *varve_names_list(VarveImages *images, GError **error);
 VarveDescriptor *varve_names_target(const VarveImageRecord *record);
 
 /* --- images.c ------------------------------------------------------------------------------ */
+
+/* Holds a blob and looks whether it is here; VARVE_ERROR_CORRUPT when it has another size. */
+gboolean varve_images_hold(VarveImages *images, VarveLease *lease,
+                           const VarveDescriptor *descriptor, gboolean *present, GError **error);
 
 VarveImageInfo *varve_image_info_new(VarveImages *images, const VarveImageRecord *record,
                                      GError **error);

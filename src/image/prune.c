@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image/internal.h"
+#include "image/unpack.h"
 
-/* Garbage: blobs that no name leads to. */
+/* Garbage: blobs that no name leads to, and what dead processes left unfinished. */
 
 static gboolean
 mark_blob(const VarveDescriptor *descriptor, gpointer data, gboolean *present, GError **error)
@@ -40,12 +40,17 @@ gboolean
 varve_images_prune(VarveImages *images, VarveImagePrune *result, GError **error)
 {
     VarveCollected collected = {0};
+    guint64 snapshots = 0;
     gboolean ok = collect(images, NULL, &collected, error);
-    if (result != NULL)
-        *result =
-            (VarveImagePrune){collected.blobs, collected.begun, collected.bytes, collected.in_use};
     if (!ok)
         g_prefix_error(error, "deleting blobs that no image needs: ");
+    if (ok && !varve_unpack_clear(images->engine, &snapshots, error)) {
+        g_prefix_error(error, "removing what was left unfinished while unpacking: ");
+        ok = FALSE;
+    }
+    if (result != NULL)
+        *result = (VarveImagePrune){collected.blobs, collected.begun, collected.bytes,
+                                    collected.in_use, snapshots};
     return ok;
 }
 

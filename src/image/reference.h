@@ -32,13 +32,13 @@ VarveReference *varve_reference_parse(const char *text, gboolean latest, GError 
 void varve_reference_free(VarveReference *reference);
 
 /* The whole name: "docker.io/library/debian:latest". */
-char *varve_reference_format(const VarveReference *reference);
+VARVE_SHARED char *varve_reference_format(const VarveReference *reference);
 
 /* The shortest that stands for it: "debian:latest". */
 char *varve_reference_familiar(const VarveReference *reference);
 
 /* Whether it could be a tag. */
-gboolean varve_reference_is_tag(const char *text);
+VARVE_SHARED gboolean varve_reference_is_tag(const char *text);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveReference, varve_reference_free)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/digest.h"
 #include "base/fd.h"
 #include "image/unpack.h"
-#include <string.h>
 
 /* By these containerd knows what a snapshot was made from. */
 #define LABEL_CHAIN "containerd.io/snapshot.ref"
@@ -18,10 +18,26 @@ is_there(VarvePool *pool, const char *key, gboolean *there, GError **error)
     return FALSE;
 }
 
+void
+varve_unpack_layer_begin(VarveUnpackLayer *layer)
+{
+    const VarveDescriptor blob = {.media_type = layer->blob->media_type,
+                                  .digest = layer->blob->digest,
+                                  .size = layer->blob->size};
+    varve_progress_init(&layer->progress, layer->unpacking->images, &blob);
+    varve_progress_tell(&layer->progress, VARVE_IMAGE_WAITING, 0);
+}
+
 gboolean
 varve_unpack_layer_find(VarveUnpackLayer *layer, gboolean *there, GError **error)
 {
     return is_there(layer->unpacking->pool, layer->chain_id, there, error);
+}
+
+char *
+varve_unpack_turn(const VarvePool *pool, const char *chain_id)
+{
+    return g_strdup_printf("%u-%s", pool->number, varve_digest_hex(chain_id));
 }
 
 /* Waits for the turn. What is there then, nobody else is making; what a dead process began goes. */
@@ -30,18 +46,39 @@ take_turn(VarveUnpackLayer *layer, GError **error)
 {
     const VarveUnpacking *unpacking = layer->unpacking;
     gboolean begun;
-    g_autofree char *what =
-        g_strdup_printf("%u-%s", unpacking->pool->number, strchr(layer->chain_id, ':') + 1);
+    g_autofree char *what = varve_unpack_turn(unpacking->pool, layer->chain_id);
     layer->turn =
         varve_turn_take(unpacking->images->engine->rootfd, what, unpacking->watch.cancelled, error);
     if (layer->turn == NULL || !varve_unpack_layer_find(layer, &layer->there, error))
         return FALSE;
     /* To keep it, while waiting for another one, could be to wait for each other in a ring. */
-    if (layer->there)
+    if (layer->there) {
         g_clear_pointer(&layer->turn, varve_turn_end);
+        varve_progress_tell(&layer->progress, VARVE_IMAGE_PRESENT, layer->blob->size);
+    }
     return layer->there || (varve_lease_hold(unpacking->lease, layer->blob->digest, error) &&
                             is_there(unpacking->pool, layer->key, &begun, error) &&
                             (!begun || varve_snapshot_remove(unpacking->pool, layer->key, error)));
+}
+
+/* Of the thread that reads the layer. */
+static void
+on_bytes(const char *verb, guint64 files, guint64 bytes, gpointer data)
+{
+    VarveUnpackLayer *layer = data;
+    varve_progress_tell(&layer->progress, VARVE_IMAGE_UNPACKING, bytes);
+}
+
+/* Where nobody wants to know of layers, the engine is told as of any other work. */
+static VarveTreeWatch
+watch_of(VarveUnpackLayer *layer)
+{
+    VarveTreeWatch watch = layer->unpacking->watch;
+    if (layer->unpacking->images->progress != NULL) {
+        watch.progress = on_bytes;
+        watch.progress_data = layer;
+    }
+    return watch;
 }
 
 static gboolean
@@ -60,7 +97,7 @@ fill(VarveUnpackLayer *layer, GError **error)
         .fresh = layer->place.empty,
         .digest = layer->blob->digest,
         .diff_id = layer->diff_id,
-        .watch = unpacking->watch,
+        .watch = watch_of(layer),
     };
     return varve_layer_apply(varve_content_source(&blob), &target, &layer->info, error);
 }
@@ -70,6 +107,7 @@ make(VarveUnpackLayer *layer, const char *parent, GError **error)
 {
     if (!varve_snapshot_prepare(layer->unpacking->pool, layer->key, parent, NULL, NULL, error))
         return FALSE;
+    varve_progress_tell(&layer->progress, VARVE_IMAGE_UNPACKING, 0);
     if (fill(layer, error))
         return TRUE;
     varve_unpack_layer_undo(layer);
@@ -88,6 +126,7 @@ commit(VarveUnpackLayer *layer, const char *parent, GError **error)
         return FALSE;
     }
     g_clear_pointer(&layer->turn, varve_turn_end);
+    varve_progress_tell(&layer->progress, VARVE_IMAGE_DONE, layer->blob->size);
     return TRUE;
 }
 

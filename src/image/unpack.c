@@ -23,7 +23,7 @@ plan(const VarveUnpacking *unpacking, const VarveImageDetails *image)
                                   .diff_id = diff_id,
                                   .parent = parent,
                                   .chain_id = chain_id,
-                                  .key = g_strconcat("unpack ", chain_id, NULL),
+                                  .key = g_strconcat(VARVE_UNPACK_KEY, chain_id, NULL),
                                   .place = VARVE_PLACE_INIT};
         g_array_append_val(layers, layer);
         parent = chain_id;
@@ -68,11 +68,14 @@ unpack_layers(const VarveUnpacking *unpacking, GArray *layers, GError **error)
     if (!count_there(layers, &there, error))
         return FALSE;
     guint n = layers->len - there;
+    for (guint i = there; i < layers->len; i++)
+        varve_unpack_layer_begin(layer_at(layers, i));
     gboolean beside = n > 1 && (unpacking->pool->driver->flags & VARVE_DRIVER_REBASE) != 0;
     if (n == 0 || (beside ? varve_unpack_beside : unpack_in_turns)(layer_at(layers, there), n,
                                                                    &failed, error))
         return TRUE;
     failed += there;
+    varve_progress_tell(&layer_at(layers, failed)->progress, VARVE_IMAGE_FAILED, 0);
     g_prefix_error(error, "layer %u of %u, %s: ", failed + 1, layers->len,
                    layer_at(layers, failed)->blob->digest);
     return FALSE;

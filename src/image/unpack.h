@@ -13,6 +13,7 @@
  *     unpack-layer.c   one layer, on its parent, or beside others and put on its parent later
  *     unpack-beside.c  layers side by side: threads apply them, in any order; the calling thread
  *                      puts each on the one below, in order
+ *     unpack-clear.c   what dead processes left
  *
  * Side by side needs a driver that can put a snapshot on a parent later (VARVE_DRIVER_REBASE), and
  * what a layer needs of those below is settled then (layer/settle.h).
@@ -37,6 +38,7 @@ typedef struct {
     const char *parent; /* its ChainID; "" for none */
     char *chain_id, *key;
     /* What has become of it so far. */
+    VarveProgressItem progress;
     VarveTurn *turn;
     gboolean there; /* the snapshot was there before */
     VarvePlace place;
@@ -45,6 +47,17 @@ typedef struct {
 } VarveUnpackLayer;
 
 void varve_unpack_layer_clear(VarveUnpackLayer *layer);
+
+/* Says that it is waited for. */
+void varve_unpack_layer_begin(VarveUnpackLayer *layer);
+
+/* The key of the active snapshot, and the turn, of a layer. */
+#define VARVE_UNPACK_KEY "unpack "
+char *varve_unpack_turn(const VarvePool *pool, const char *chain_id);
+
+/* Removes what dead processes left in all pools: active snapshots of layers whose turn nobody has.
+ * Adds to *removed. A pool that cannot be used is passed over. */
+gboolean varve_unpack_clear(VarveEngine *engine, guint64 *removed, GError **error);
 
 /* Whether the layer's snapshot is in the pool. */
 gboolean varve_unpack_layer_find(VarveUnpackLayer *layer, gboolean *there, GError **error);

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "layer/compression.h"
 #include "layer/ring.h"
+#include "layer/stages.h"
 #include "layer/writer.h"
 #include <sched.h>
 #include <string.h>
@@ -27,32 +28,11 @@ typedef struct {
     VarveSource source;
     VarveRing *compressed, *plain;
     VarveLayerInfo info;
-    GMutex lock;
-    GError *error; /* the first one */
 
     /* Of the thread that decompresses: its block of the compressed ring. */
     const guint8 *block;
     gsize block_left;
 } Apply;
-
-/* Takes the error. What failed first is what is told; everybody else is stopped by it. */
-static void
-fail(Apply *apply, GError *error)
-{
-    g_mutex_lock(&apply->lock);
-    if (apply->error == NULL)
-        apply->error = g_steal_pointer(&error);
-    g_mutex_unlock(&apply->lock);
-    g_clear_error(&error);
-    varve_ring_stop(apply->compressed);
-    varve_ring_stop(apply->plain);
-}
-
-static gboolean
-stopped(GError **error)
-{
-    return varve_error_set(error, VARVE_ERROR_CANCELLED, "another thread failed");
-}
 
 /* --- reading --------------------------------------------------------------------------------- */
 
@@ -82,14 +62,15 @@ fill_block(Apply *apply, guint8 *block, GError **error)
 }
 
 static gboolean
-read_source(Apply *apply, GError **error)
+read_source(gpointer data, GError **error)
 {
+    Apply *apply = data;
     g_autoptr(VarveDigester) digester = varve_digester_new();
     const VarveTreeWatch *watch = &apply->target->watch;
     for (gssize size = 1; size > 0;) {
         guint8 *block = varve_ring_reserve(apply->compressed);
         if (block == NULL)
-            return stopped(error);
+            return varve_stage_stopped(error);
         size = fill_block(apply, block, error);
         if (size < 0 || !varve_check_cancelled(watch->cancelled, error))
             return FALSE;
@@ -112,7 +93,7 @@ read_compressed(gpointer data, void *buffer, gsize size, GError **error)
     Apply *apply = data;
     if (apply->block_left == 0 &&
         !varve_ring_take(apply->compressed, 0, &apply->block, &apply->block_left)) {
-        stopped(error);
+        varve_stage_stopped(error);
         return -1;
     }
     gsize n = MIN(size, apply->block_left);
@@ -123,15 +104,16 @@ read_compressed(gpointer data, void *buffer, gsize size, GError **error)
 }
 
 static gboolean
-decompress(Apply *apply, GError **error)
+decompress(gpointer data, GError **error)
 {
+    Apply *apply = data;
     guint64 limit = apply->target->limits.bytes;
     g_autoptr(VarveDecompressor) decompressor =
         varve_decompressor_new((VarveSource){read_compressed, apply});
     for (gssize size = 1; size > 0;) {
         guint8 *block = varve_ring_reserve(apply->plain);
         if (block == NULL)
-            return stopped(error);
+            return varve_stage_stopped(error);
         size = varve_decompressor_read(decompressor, block, PLAIN_BLOCK_SIZE, error);
         if (size < 0)
             return FALSE;
@@ -148,14 +130,15 @@ decompress(Apply *apply, GError **error)
 /* --- hashing --------------------------------------------------------------------------------- */
 
 static gboolean
-hash_plain(Apply *apply, GError **error)
+hash_plain(gpointer data, GError **error)
 {
+    Apply *apply = data;
     g_autoptr(VarveDigester) digester = varve_digester_new();
     const guint8 *bytes;
     gsize size;
     do {
         if (!varve_ring_take(apply->plain, HASHER, &bytes, &size))
-            return stopped(error);
+            return varve_stage_stopped(error);
         varve_digester_update(digester, bytes, size);
     } while (size > 0);
     apply->info.diff_id = varve_digester_finish(digester);
@@ -169,7 +152,7 @@ static gboolean
 next_plain(gpointer data, const guint8 **bytes, gsize *size, GError **error)
 {
     Apply *apply = data;
-    return varve_ring_take(apply->plain, WRITER, bytes, size) || stopped(error);
+    return varve_ring_take(apply->plain, WRITER, bytes, size) || varve_stage_stopped(error);
 }
 
 static gboolean
@@ -192,8 +175,9 @@ write_entries(Apply *apply, VarveTar *tar, VarveWriter *writer, GError **error)
 }
 
 static gboolean
-write_tree(Apply *apply, GError **error)
+write_tree(gpointer data, GError **error)
 {
+    Apply *apply = data;
     /* The umask is this thread's alone from here on. */
     gboolean exact_modes = unshare(CLONE_FS) == 0;
     if (exact_modes)
@@ -210,43 +194,17 @@ write_tree(Apply *apply, GError **error)
 
 /* --- all ------------------------------------------------------------------------------------- */
 
-typedef struct {
-    Apply *apply;
-    gboolean (*work)(Apply *apply, GError **error);
-    const char *name;
-    GThread *thread;
-} Stage;
-
-static gpointer
-run_stage(gpointer data)
-{
-    Stage *stage = data;
-    GError *error = NULL;
-    if (!stage->work(stage->apply, &error))
-        fail(stage->apply, error);
-    return NULL;
-}
+static const VarveStage stages[] = {{"layer-read", read_source},
+                                    {"layer-inflate", decompress},
+                                    {"layer-hash", hash_plain},
+                                    {"layer-write", write_tree}};
 
 static void
-run(Apply *apply)
+stop(gpointer data)
 {
-    Stage stages[] = {{apply, decompress, "layer-inflate", NULL},
-                      {apply, hash_plain, "layer-hash", NULL},
-                      {apply, write_tree, "layer-write", NULL}};
-    Stage reading = {apply, read_source, NULL, NULL};
-    for (gsize i = 0; i < G_N_ELEMENTS(stages); i++) {
-        GError *error = NULL;
-        stages[i].thread = g_thread_try_new(stages[i].name, run_stage, &stages[i], &error);
-        if (stages[i].thread == NULL)
-            fail(apply, g_error_new(VARVE_ERROR, VARVE_ERROR_UNAVAILABLE, "starting a thread: %s",
-                                    error->message));
-        g_clear_error(&error);
-    }
-    run_stage(&reading);
-    for (gsize i = 0; i < G_N_ELEMENTS(stages); i++) {
-        if (stages[i].thread != NULL)
-            g_thread_join(stages[i].thread);
-    }
+    Apply *apply = data;
+    varve_ring_stop(apply->compressed);
+    varve_ring_stop(apply->plain);
 }
 
 void
@@ -261,18 +219,14 @@ varve_layer_apply(VarveSource source, const VarveLayerTarget *target, VarveLayer
                   GError **error)
 {
     Apply apply = {.target = target, .source = source};
-    g_mutex_init(&apply.lock);
     apply.compressed = varve_ring_new(COMPRESSED_BLOCKS, COMPRESSED_BLOCK_SIZE, 1);
     apply.plain = varve_ring_new(PLAIN_BLOCKS, PLAIN_BLOCK_SIZE, PLAIN_READERS);
-    run(&apply);
+    gboolean ok = varve_stages_run(stages, G_N_ELEMENTS(stages), stop, &apply, error);
     varve_ring_free(apply.compressed);
     varve_ring_free(apply.plain);
-    g_mutex_clear(&apply.lock);
-    if (apply.error != NULL) {
+    if (ok)
+        *info = apply.info;
+    else
         varve_layer_info_clear(&apply.info);
-        g_propagate_error(error, apply.error);
-        return FALSE;
-    }
-    *info = apply.info;
-    return TRUE;
+    return ok;
 }

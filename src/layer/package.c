@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "layer/packer.h"
 #include "layer/ring.h"
+#include "layer/stages.h"
 #include <string.h>
 
 /*
@@ -22,27 +23,7 @@ typedef struct {
     gsize filled;
     VarveDigester *digester; /* of what is compressed */
     VarvePackageInfo info;
-    GMutex lock;
-    GError *error; /* the first one */
 } Packaging;
-
-/* Takes the error. What failed first is what is told; everybody else is stopped by it. */
-static void
-fail(Packaging *packaging, GError *error)
-{
-    g_mutex_lock(&packaging->lock);
-    if (packaging->error == NULL)
-        packaging->error = g_steal_pointer(&error);
-    g_mutex_unlock(&packaging->lock);
-    g_clear_error(&error);
-    varve_ring_stop(packaging->ring);
-}
-
-static gboolean
-stopped(GError **error)
-{
-    return varve_error_set(error, VARVE_ERROR_CANCELLED, "another thread failed");
-}
 
 /* --- the archive ----------------------------------------------------------------------------- */
 
@@ -64,7 +45,7 @@ write_plain(gpointer data, const void *bytes, gsize size, GError **error)
         if (packaging->block == NULL)
             packaging->block = varve_ring_reserve(packaging->ring);
         if (packaging->block == NULL)
-            return stopped(error);
+            return varve_stage_stopped(error);
         gsize n = MIN(size, BLOCK_SIZE - packaging->filled);
         memcpy(packaging->block + packaging->filled, from, n);
         packaging->filled += n;
@@ -83,14 +64,15 @@ end_plain(Packaging *packaging, GError **error)
     if (packaging->filled > 0)
         publish(packaging);
     if (varve_ring_reserve(packaging->ring) == NULL)
-        return stopped(error);
+        return varve_stage_stopped(error);
     publish(packaging);
     return TRUE;
 }
 
 static gboolean
-make_archive(Packaging *packaging, GError **error)
+make_archive(gpointer data, GError **error)
 {
+    Packaging *packaging = data;
     const VarvePackage *package = packaging->package;
     const VarveSink plain = {write_plain, packaging};
     g_autoptr(VarvePacker) packer = varve_packer_new(package, plain, &packaging->info, error);
@@ -102,14 +84,15 @@ make_archive(Packaging *packaging, GError **error)
 /* --- hashing and compressing ----------------------------------------------------------------- */
 
 static gboolean
-hash_plain(Packaging *packaging, GError **error)
+hash_plain(gpointer data, GError **error)
 {
+    Packaging *packaging = data;
     g_autoptr(VarveDigester) digester = varve_digester_new();
     const guint8 *bytes;
     gsize size;
     do {
         if (!varve_ring_take(packaging->ring, HASHER, &bytes, &size))
-            return stopped(error);
+            return varve_stage_stopped(error);
         varve_digester_update(digester, bytes, size);
     } while (size > 0);
     packaging->info.diff_id = varve_digester_finish(digester);
@@ -126,8 +109,9 @@ write_compressed(gpointer data, const void *bytes, gsize size, GError **error)
 }
 
 static gboolean
-compress_plain(Packaging *packaging, GError **error)
+compress_plain(gpointer data, GError **error)
 {
+    Packaging *packaging = data;
     const VarvePackage *package = packaging->package;
     g_autoptr(VarveCompressor) compressor = varve_compressor_new(
         package->compression, package->threads, (VarveSink){write_compressed, packaging});
@@ -135,7 +119,7 @@ compress_plain(Packaging *packaging, GError **error)
     gsize size;
     do {
         if (!varve_ring_take(packaging->ring, COMPRESSOR, &bytes, &size))
-            return stopped(error);
+            return varve_stage_stopped(error);
         if (!varve_compressor_write(compressor, bytes, size, error))
             return FALSE;
     } while (size > 0);
@@ -144,42 +128,13 @@ compress_plain(Packaging *packaging, GError **error)
 
 /* --- all ------------------------------------------------------------------------------------- */
 
-typedef struct {
-    Packaging *packaging;
-    gboolean (*work)(Packaging *packaging, GError **error);
-    const char *name;
-    GThread *thread;
-} Stage;
-
-static gpointer
-run_stage(gpointer data)
-{
-    Stage *stage = data;
-    GError *error = NULL;
-    if (!stage->work(stage->packaging, &error))
-        fail(stage->packaging, error);
-    return NULL;
-}
+static const VarveStage stages[] = {
+    {"pack", make_archive}, {"pack-hash", hash_plain}, {"pack-deflate", compress_plain}};
 
 static void
-run(Packaging *packaging)
+stop(gpointer data)
 {
-    Stage stages[] = {{packaging, hash_plain, "pack-hash", NULL},
-                      {packaging, compress_plain, "pack-deflate", NULL}};
-    Stage making = {packaging, make_archive, NULL, NULL};
-    for (gsize i = 0; i < G_N_ELEMENTS(stages); i++) {
-        GError *error = NULL;
-        stages[i].thread = g_thread_try_new(stages[i].name, run_stage, &stages[i], &error);
-        if (stages[i].thread == NULL)
-            fail(packaging, g_error_new(VARVE_ERROR, VARVE_ERROR_UNAVAILABLE,
-                                        "starting a thread: %s", error->message));
-        g_clear_error(&error);
-    }
-    run_stage(&making);
-    for (gsize i = 0; i < G_N_ELEMENTS(stages); i++) {
-        if (stages[i].thread != NULL)
-            g_thread_join(stages[i].thread);
-    }
+    varve_ring_stop(((Packaging *)data)->ring);
 }
 
 void
@@ -194,20 +149,16 @@ varve_layer_package(const VarvePackage *package, VarveSink sink, VarvePackageInf
                     GError **error)
 {
     Packaging packaging = {.package = package, .sink = sink};
-    g_mutex_init(&packaging.lock);
     packaging.ring = varve_ring_new(BLOCKS, BLOCK_SIZE, READERS);
     packaging.digester = varve_digester_new();
-    run(&packaging);
-    if (packaging.error == NULL)
+    gboolean ok = varve_stages_run(stages, G_N_ELEMENTS(stages), stop, &packaging, error);
+    if (ok)
         packaging.info.digest = varve_digester_finish(packaging.digester);
     varve_digester_free(packaging.digester);
     varve_ring_free(packaging.ring);
-    g_mutex_clear(&packaging.lock);
-    if (packaging.error != NULL) {
+    if (ok)
+        *info = packaging.info;
+    else
         varve_package_info_clear(&packaging.info);
-        g_propagate_error(error, packaging.error);
-        return FALSE;
-    }
-    *info = packaging.info;
-    return TRUE;
+    return ok;
 }

@@ -274,9 +274,6 @@ static gboolean
 add_whiteout(VarvePacker *packer, const char *path, GError **error)
 {
     const char *slash = strrchr(path, '/');
-    if (strlen(slash) + strlen(".wh.") > NAME_MAX + 1)
-        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
-                               "it was deleted, and its name is too long for a layer to say so");
     g_autofree char *name =
         g_strdup_printf("%.*s" WHITEOUT "%s", (int)(slash - path), path, slash + 1);
     const gint64 *latest = packer->package->latest;

@@ -17,6 +17,7 @@ enum {
 
 struct VarveUnsettled {
     GHashTable *paths; /* of char* to these */
+    gsize size;        /* of the memory that they take, about */
     gboolean gave_up;
 };
 
@@ -38,8 +39,9 @@ varve_unsettled_free(VarveUnsettled *unsettled)
     g_free(unsettled);
 }
 
-/* So that a hostile layer takes no memory to speak of. */
-#define MAX_NOTED 50000
+/* So that a hostile layer takes no memory to speak of: several of them are applied at once. */
+#define MAX_NOTED     ((gsize)2 * 1024 * 1024)
+#define SIZE_OF_ENTRY ((gsize)48) /* in the table, and of the allocation */
 
 gboolean
 varve_unsettled_note(VarveUnsettled *unsettled, const char *path, VarveUnsettledKind kind,
@@ -47,9 +49,11 @@ varve_unsettled_note(VarveUnsettled *unsettled, const char *path, VarveUnsettled
 {
     static const guint needs[] = {
         [VARVE_UNSETTLED_DIRECTORY] = ATTRIBUTES | NO_LINK, [VARVE_UNSETTLED_WHITEOUT] = HIDES};
-    if (g_hash_table_size(unsettled->paths) == MAX_NOTED)
-        return varve_unsettled_give_up(unsettled, error);
     guint known = GPOINTER_TO_UINT(g_hash_table_lookup(unsettled->paths, path));
+    if (known == 0)
+        unsettled->size += strlen(path) + SIZE_OF_ENTRY;
+    if (unsettled->size > MAX_NOTED)
+        return varve_unsettled_give_up(unsettled, error);
     g_hash_table_insert(unsettled->paths, g_strdup(path), GUINT_TO_POINTER(known | needs[kind]));
     return TRUE;
 }

@@ -61,7 +61,8 @@ gboolean varve_tar_decimal(const char *text, gsize size, guint64 *number);
 
 /* --- sparse maps: tar-sparse.c --------------------------------------------------------------- */
 
-#define VARVE_TAR_MAX_SEGMENTS ((guint)1 << 20)
+/* Four megabytes of them; what Go reads of a map, a megabyte of text, has no more. */
+#define VARVE_TAR_MAX_SEGMENTS ((guint)1 << 18)
 
 /* Takes the segments of a GNU header or of one of its extensions; *more: another one follows. */
 gboolean varve_tar_sparse_header(const guint8 *block, GArray *segments, guint64 *real_size,

@@ -137,7 +137,10 @@ empty_entry(VarveWriter *writer, VarveWalk *walk, const char *top, const VarveWa
 {
     g_autofree char *below = varve_walk_path(walk, entry->name);
     g_autofree char *path = *top == '\0' ? g_strdup(below) : g_strconcat(top, "/", below, NULL);
-    if (!varve_writer_has_made(writer, path))
+    gboolean made;
+    if (!varve_writer_has_made(writer, path, &made, error))
+        return FALSE;
+    if (!made)
         return varve_tree_remove(varve_walk_fd(walk), entry->name, &writer->target->watch, error);
     if (entry->type != DT_DIR)
         return TRUE;

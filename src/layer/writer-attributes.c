@@ -225,7 +225,9 @@ varve_writer_set_directory(VarveWriter *writer, const VarvePlace *place, VarveDi
         !set_directory_xattrs(writer, place, directory, fd, entry, error))
         return FALSE;
     directory->gid = entry->gid;
-    directory->plain_group = entry->gid == writer->gid && (!merged || directory->plain_group);
+    /* A new one has its parent's setgid until its own mode is set, at the end. */
+    directory->plain_group = entry->gid == writer->gid &&
+                             (merged ? directory->plain_group : place->directory->plain_group);
     directory->default_acl = directory->default_acl && is_in_entry(entry, ACL_DEFAULT);
     directory->mode = entry->mode;
     directory->times[0] = entry->atime;

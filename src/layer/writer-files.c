@@ -123,31 +123,57 @@ may_go_on(guint64 bytes, gpointer writer, GError **error)
     return varve_check_cancelled(((const VarveWriter *)writer)->target->watch.cancelled, error);
 }
 
+static gboolean
+copy_file(VarveWriter *writer, int below, const VarvePlace *target, GError **error)
+{
+    varve_autofd from = openat(below, target->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (from < 0 || fstat(from, &st) < 0)
+        return varve_error_set_errno(error, errno, "opening it in the layers below");
+    varve_autofd to = openat(target->dirfd, target->name,
+                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (to < 0)
+        return varve_error_set_errno(error, errno, "copying it from the layers below");
+    g_autoptr(VarveContent) content = varve_content_new(may_go_on, writer);
+    return varve_content_copy(content, from, to, st.st_size, error) &&
+           varve_attributes_copy((VarveFile){from, NULL}, &st, (VarveFile){to, NULL},
+                                 VARVE_XATTRS_WITHOUT_OVERLAY, error);
+}
+
+/* A symbolic link, device node, fifo or socket: none of them is opened. */
+static gboolean
+copy_special(int below, const VarvePlace *target, const struct stat *st, GError **error)
+{
+    char text[PATH_MAX] = "";
+    if (S_ISLNK(st->st_mode) && readlinkat(below, target->name, text, sizeof text - 1) < 0)
+        return varve_error_set_errno(error, errno, "reading it in the layers below");
+    int made = S_ISLNK(st->st_mode)
+                   ? symlinkat(text, target->dirfd, target->name)
+                   : mknodat(target->dirfd, target->name, st->st_mode, st->st_rdev);
+    if (made < 0)
+        return varve_error_set_errno(error, errno, "copying it from the layers below");
+    return varve_attributes_copy((VarveFile){below, target->name}, st,
+                                 (VarveFile){target->dirfd, target->name},
+                                 VARVE_XATTRS_WITHOUT_OVERLAY, error);
+}
+
 /* Overlayfs: a file that only the layers below have comes up, as it would if it were changed. */
 static gboolean
 copy_up(VarveWriter *writer, const VarvePlace *target, GError **error)
 {
     if (writer->target->unsettled != NULL)
         return varve_unsettled_give_up(writer->target->unsettled, error);
+    struct stat st;
     varve_autofd below = varve_directory_open_below(writer->directories, target->directory);
     if (below < 0)
         return varve_error_set_errno(error, ENOENT, "linking to it");
-    varve_autofd from = openat(below, target->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    if (from < 0 || fstat(from, &st) < 0)
-        return varve_error_set_errno(error, errno, "opening it in the layers below");
-    if (!S_ISREG(st.st_mode))
-        return varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT,
-                               "it is no regular file in the layers below");
-    varve_autofd to = openat(target->dirfd, target->name,
-                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (to < 0)
-        return varve_error_set_errno(error, errno, "copying it from the layers below");
+    if (fstatat(below, target->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return varve_error_set_errno(error, errno, "looking at it in the layers below");
+    if (S_ISDIR(st.st_mode))
+        return varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT, "it is a directory");
     target->directory->dirty = TRUE;
-    g_autoptr(VarveContent) content = varve_content_new(may_go_on, writer);
-    return varve_content_copy(content, from, to, st.st_size, error) &&
-           varve_attributes_copy((VarveFile){from, NULL}, &st, (VarveFile){to, NULL},
-                                 VARVE_XATTRS_WITHOUT_OVERLAY, error);
+    return S_ISREG(st.st_mode) ? copy_file(writer, below, target, error)
+                               : copy_special(below, target, &st, error);
 }
 
 static gboolean

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "layer/directories.h"
+#include "layer/made.h"
 #include "layer/writer.h"
 #include <linux/limits.h>
 #include <sys/stat.h>
@@ -20,14 +21,19 @@ struct VarveWriter {
     gboolean has_whiteouts; /* it made some */
     /* Hashes of the paths that the layer made something at, for opaque directories, which keep
      * that; NULL where nothing else is in the tree. */
-    GHashTable *made;
+    VarveMade *made;
     guint64 seed;
 };
+
+#define VARVE_WHITEOUT_PREFIX ".wh."
+
+/* Of names in the archive: that of a whiteout is longer than what it removes. */
+#define VARVE_WRITER_NAME_MAX (NAME_MAX + sizeof VARVE_WHITEOUT_PREFIX - 1)
 
 /* A path of the archive, taken apart: a directory in the tree, and a name in it. */
 typedef struct {
     char directory[PATH_MAX];
-    char name[NAME_MAX + 1]; /* empty: the root */
+    char name[VARVE_WRITER_NAME_MAX + 1]; /* empty: the root */
 } VarveWriterPath;
 
 /* Somewhere in the tree: a name in a directory of which a descriptor is at hand. */
@@ -42,8 +48,9 @@ typedef struct {
 gboolean varve_writer_split(const char *text, VarveWriterPath *path, GError **error);
 
 /* Remembers that the layer has something there. */
-void varve_writer_record(VarveWriter *writer, const VarvePlace *place);
-gboolean varve_writer_has_made(VarveWriter *writer, const char *path);
+gboolean varve_writer_record(VarveWriter *writer, const VarvePlace *place, GError **error);
+gboolean varve_writer_has_made(VarveWriter *writer, const char *path, gboolean *has,
+                               GError **error);
 
 /* Removes what is there, whatever it is. */
 gboolean varve_writer_remove(VarveWriter *writer, const VarvePlace *place, GError **error);
@@ -77,8 +84,6 @@ gboolean varve_writer_make_directory(VarveWriter *writer, const VarvePlace *plac
                                      const VarveTarEntry *entry, GError **error);
 
 /* --- whiteouts.c ----------------------------------------------------------------------------- */
-
-#define VARVE_WHITEOUT_PREFIX ".wh."
 
 gboolean varve_writer_whiteout(VarveWriter *writer, const VarveWriterPath *path, GError **error);
 

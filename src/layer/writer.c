@@ -13,6 +13,14 @@ refuse(const char *text, const char *reason, GError **error)
     return varve_error_set(error, VARVE_ERROR_CORRUPT, "the path '%s' %s", printable, reason);
 }
 
+/* Of a name that is as long as names may be. */
+static gboolean
+is_long_whiteout(const char *name, gsize length)
+{
+    return length <= VARVE_WRITER_NAME_MAX && name[length] == '\0' &&
+           strncmp(name, VARVE_WHITEOUT_PREFIX, strlen(VARVE_WHITEOUT_PREFIX)) == 0;
+}
+
 /* Leaves out slashes too many and ".". */
 gboolean
 varve_writer_split(const char *text, VarveWriterPath *path, GError **error)
@@ -22,7 +30,7 @@ varve_writer_split(const char *text, VarveWriterPath *path, GError **error)
         gsize n = strcspn(at, "/");
         if (n == 2 && at[0] == '.' && at[1] == '.')
             return refuse(text, "has \"..\" in it", error);
-        if (n > NAME_MAX)
+        if (n > NAME_MAX && !is_long_whiteout(at, n))
             return refuse(text, "has a name of more than 255 bytes", error);
         if (n > 0 && !(n == 1 && at[0] == '.')) {
             if (length + n + 2 > sizeof path->directory)
@@ -54,34 +62,37 @@ hash(guint64 value, const char *text)
     return value;
 }
 
-static void
-record_path(VarveWriter *writer, const char *directory, const char *name)
+static gboolean
+record_path(VarveWriter *writer, const char *directory, const char *name, GError **error)
 {
     guint64 key = hash(writer->seed, directory);
     key = hash(key, *directory != '\0' && *name != '\0' ? "/" : "");
-    g_hash_table_add(writer->made, GSIZE_TO_POINTER(hash(key, name)));
-}
-
-void
-varve_writer_record(VarveWriter *writer, const VarvePlace *place)
-{
-    place->directory->dirty = TRUE;
-    if (writer->made == NULL)
-        return;
-    g_autofree char *path = varve_directory_path(place->directory);
-    record_path(writer, path, place->name);
-    for (VarveDirectory *at = place->directory; at->parent != NULL && !at->recorded;
-         at = at->parent) {
-        g_autofree char *above = varve_directory_path(at);
-        record_path(writer, above, "");
-        at->recorded = TRUE;
-    }
+    return varve_made_add(writer->made, hash(key, name), error);
 }
 
 gboolean
-varve_writer_has_made(VarveWriter *writer, const char *path)
+varve_writer_record(VarveWriter *writer, const VarvePlace *place, GError **error)
 {
-    return g_hash_table_contains(writer->made, GSIZE_TO_POINTER(hash(writer->seed, path)));
+    place->directory->dirty = TRUE;
+    if (writer->made == NULL)
+        return TRUE;
+    g_autofree char *path = varve_directory_path(place->directory);
+    if (!record_path(writer, path, place->name, error))
+        return FALSE;
+    for (VarveDirectory *at = place->directory; at->parent != NULL && !at->recorded;
+         at = at->parent) {
+        g_autofree char *above = varve_directory_path(at);
+        if (!record_path(writer, above, "", error))
+            return FALSE;
+        at->recorded = TRUE;
+    }
+    return TRUE;
+}
+
+gboolean
+varve_writer_has_made(VarveWriter *writer, const char *path, gboolean *has, GError **error)
+{
+    return varve_made_has(writer->made, hash(writer->seed, path), has, error);
 }
 
 gboolean
@@ -151,10 +162,8 @@ add(VarveWriter *writer, VarveTar *tar, const VarveTarEntry *entry, GError **err
     if (place.directory->path_length + strlen(path.name) + 1 > PATH_MAX)
         return varve_error_set_errno(error, ENAMETOOLONG, "making it");
     place.dirfd = varve_directory_fd(writer->directories, place.directory, error);
-    if (place.dirfd < 0 || !make(writer, &place, tar, entry, error))
-        return FALSE;
-    varve_writer_record(writer, &place);
-    return TRUE;
+    return place.dirfd >= 0 && make(writer, &place, tar, entry, error) &&
+           varve_writer_record(writer, &place, error);
 }
 
 gboolean
@@ -193,7 +202,7 @@ varve_writer_new(const VarveLayerTarget *target, gboolean exact_modes, GError **
     if (writer->directories == NULL)
         return NULL;
     if (target->whiteouts == VARVE_WHITEOUTS_REMOVE && !target->fresh) {
-        writer->made = g_hash_table_new(g_direct_hash, g_direct_equal);
+        writer->made = varve_made_new(target->root);
         writer->seed = (guint64)g_random_int() << 32 | g_random_int();
     }
     return g_steal_pointer(&writer);
@@ -204,7 +213,7 @@ varve_writer_free(VarveWriter *writer)
 {
     if (writer == NULL)
         return;
-    g_clear_pointer(&writer->made, g_hash_table_destroy);
+    g_clear_pointer(&writer->made, varve_made_free);
     varve_directories_free(writer->directories);
     g_free(writer);
 }

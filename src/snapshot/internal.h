@@ -212,6 +212,11 @@ void varve_housekeeper_reap(VarveEngine *engine);
 gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanup *result,
                                GError **error);
 
+/* --- place.c ------------------------------------------------------------------------------- */
+
+/* The root of a snapshot, mounted where nobody sees it. */
+int varve_open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error);
+
 /* --- removals.c ---------------------------------------------------------------------------- */
 
 /* Frees what was removed and strikes it off, until nothing is left that can be; only NULL: in all

@@ -46,9 +46,8 @@ load_tree(VarveStoreTxn *txn, gpointer data, GError **error)
     return varve_lineage_load(txn, 0, VARVE_KIND_VIEW, id, &o->lineage, error);
 }
 
-/* The root of a mount that nobody sees. */
-static int
-open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
+int
+varve_open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
 {
     g_autoptr(VarveMount) mount = pool->driver->mounts(pool->self, snapshot, error);
     return mount == NULL ? -1 : varve_mount_open(mount, pool->path, error);
@@ -61,12 +60,12 @@ open_place(VarvePool *pool, const VarveDriverSnapshot *snapshot, VarvePlace *pla
     place->layer = pool->driver->open_layer != NULL;
     place->empty = place->layer || !on_parents;
     place->root = place->layer ? pool->driver->open_layer(pool->self, snapshot->id, error)
-                               : open_mounted(pool, snapshot, error);
+                               : varve_open_mounted(pool, snapshot, error);
     if (place->root < 0 || !place->layer || !on_parents)
         return place->root >= 0;
     VarveDriverSnapshot parents = *snapshot;
     parents.kind = VARVE_KIND_VIEW;
-    place->below = open_mounted(pool, &parents, error);
+    place->below = varve_open_mounted(pool, &parents, error);
     return place->below >= 0;
 }
 
@@ -90,7 +89,7 @@ varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error)
 {
     Opening o = {.pool = pool, .key = name};
     int fd = varve_store_read(pool->engine->store, load_tree, &o, error)
-                 ? open_mounted(pool, &o.lineage.snapshot, error)
+                 ? varve_open_mounted(pool, &o.lineage.snapshot, error)
                  : -1;
     varve_lineage_clear(&o.lineage);
     if (fd < 0)

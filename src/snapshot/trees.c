@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot/trees.h"
 #include "base/fd.h"
-#include "base/mount.h"
 #include "snapshot/internal.h"
 
 void
@@ -37,13 +36,6 @@ load(VarveStoreTxn *txn, gpointer data, GError **error)
            varve_lineage_load(txn, id, kind, record->parent, &o->lineage, error);
 }
 
-static int
-open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
-{
-    g_autoptr(VarveMount) mount = pool->driver->mounts(pool->self, snapshot, error);
-    return mount == NULL ? -1 : varve_mount_open(mount, pool->path, error);
-}
-
 /* A committed snapshot is shown as a view on it would show it. So is an active one where it is a
  * layer of overlayfs, which lets nobody mount an upper directory twice, and takes one as a lower
  * directory while it is in use; what is written to it meanwhile may or may not be seen. */
@@ -51,14 +43,14 @@ static int
 open_after(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
 {
     if (snapshot->kind == VARVE_KIND_ACTIVE && pool->driver->open_layer == NULL)
-        return open_mounted(pool, snapshot, error);
+        return varve_open_mounted(pool, snapshot, error);
     g_autofree guint64 *layers = g_new(guint64, snapshot->n_parents + 1);
     layers[0] = snapshot->id;
     for (gsize i = 0; i < snapshot->n_parents; i++)
         layers[i + 1] = snapshot->parents[i];
     const VarveDriverSnapshot view = {snapshot->id, VARVE_KIND_VIEW, layers,
                                       snapshot->n_parents + 1};
-    return open_mounted(pool, &view, error);
+    return varve_open_mounted(pool, &view, error);
 }
 
 static gboolean
@@ -69,7 +61,7 @@ open_both(VarvePool *pool, const VarveDriverSnapshot *snapshot, VarveTrees *tree
         return trees->after >= 0;
     VarveDriverSnapshot parents = *snapshot;
     parents.kind = VARVE_KIND_VIEW;
-    trees->before = open_mounted(pool, &parents, error);
+    trees->before = varve_open_mounted(pool, &parents, error);
     return trees->before >= 0;
 }
 

@@ -36,6 +36,11 @@ VARVE = BUILD / "src/cli/varve"
 VARVED = BUILD / "src/daemon/varved"
 SANITIZER = re.compile(r"(Address|Leak|Thread)Sanitizer|runtime error:")
 TIMEOUT = 60 * int(os.environ.get("VARVE_TIMEOUT_FACTOR", "1"))  # seconds; sanitizers are slow
+# Of a command in the background a shell has SIGINT ignored, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What `varve --json system cleanup` says when there was nothing to do.
+CLEAN = {"orphans": 0, "removed": 0, "containers": 0, "failed": 0}
 
 
 def pytest_configure(config):

@@ -9,6 +9,8 @@
                         .host, .requests (what was asked: .command, .path, .headers, .authorization)
     Authority(directory)
                         a CA: .certificate(name), .path
+    Wire(host)          between a client and a server: counts bytes, holds and cuts connections
+    Simple()            a registry in memory that takes and gives anything
 
 All are context managers.
 """
@@ -21,6 +23,7 @@ import http.server
 import ipaddress
 import json
 import re
+import socket
 import ssl
 import subprocess
 import threading
@@ -378,3 +381,121 @@ def blobs_of(path):
         assert digest(data) == f"sha256:{file.name}"
         found[digest(data)] = data
     return found
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+class Wire(contextlib.AbstractContextManager):
+    """Passes connections on to a server, byte by byte, counts them, and can fail:
+
+        .host           where to connect to instead
+        .received       how many bytes went to clients; .sent: how many came from them
+        .hold_at        when that many went to clients, no more do; None: never
+        .cut_at         when that many went either way, all connections end, once; None: never
+    """
+
+    PIECE = 16384
+
+    def __init__(self, host):
+        self.target = ("127.0.0.1", int(host.rpartition(":")[2]))
+        self.received, self.sent, self.hold_at, self.cut_at = 0, 0, None, None
+        self.lock, self.over, self.sockets = threading.Lock(), threading.Event(), []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(self.target)
+                with self.lock:
+                    self.sockets += [client, server]
+                for run, source, sink in (self.send, client, server), (self.receive, server, client):
+                    threading.Thread(target=run, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def end(*sockets):
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def send(self, client, server):
+        with contextlib.suppress(OSError):
+            while data := client.recv(self.PIECE):
+                server.sendall(data)
+                self.count(0, len(data))
+        self.end(client, server)
+
+    def receive(self, server, client):
+        with contextlib.suppress(OSError):
+            while data := server.recv(self.PIECE):
+                while self.hold_at is not None and self.received >= self.hold_at:
+                    if self.over.wait(0.01):
+                        break
+                client.sendall(data)
+                self.count(len(data), 0)
+        self.end(client, server)
+
+    def count(self, received, sent):
+        with self.lock:
+            self.received += received
+            self.sent += sent
+            if self.cut_at is not None and max(self.received, self.sent) >= self.cut_at:
+                self.cut_at = None
+                self.end(*self.sockets)
+
+    def reset(self):
+        """Fails no more, and counts anew."""
+        with self.lock:
+            self.received, self.sent, self.hold_at, self.cut_at = 0, 0, None, None
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.end(self.listener, *self.sockets)
+
+
+class Simple(Scripted):
+    """A registry in memory that takes and gives anything: .blobs (by digest), .manifests (by
+    REPOSITORY/REFERENCE: (type, bytes)). change(request, data): what it gives instead of data."""
+
+    def __init__(self, change=lambda request, data: data):
+        super().__init__(self.answer)
+        self.blobs, self.manifests, self.change = {}, {}, change
+
+    def answer(self, request):
+        repository, kind, what = re.fullmatch(
+            r"/v2/(.+)/(manifests|blobs)/(.+)", request.place
+        ).groups()
+        getattr(self, f"{request.command.lower()}_{kind}")(request, repository, what)
+
+    def post_blobs(self, request, repository, _):
+        request.reply(202, Location=f"/v2/{repository}/blobs/upload")
+
+    def put_blobs(self, request, *_):
+        self.blobs[request.query["digest"][0]] = request.body()
+        request.reply(201)
+
+    def get_blobs(self, request, _, what):
+        if what not in self.blobs:
+            return request.reply(404)
+        return request.reply(200, self.change(request, self.blobs[what]))
+
+    head_blobs = get_blobs
+
+    def put_manifests(self, request, repository, what):
+        body, kind = request.body(), request.headers["Content-Type"]
+        for reference in what, digest(body):
+            self.manifests[f"{repository}/{reference}"] = (kind, body)
+        request.reply(201)
+
+    def get_manifests(self, request, repository, what):
+        if f"{repository}/{what}" not in self.manifests:
+            return request.reply(404)
+        kind, body = self.manifests[f"{repository}/{what}"]
+        body = self.change(request, body)
+        return request.reply(200, body, Content_Type=kind, Docker_Content_Digest=digest(body))
+
+    head_manifests = get_manifests

@@ -15,9 +15,11 @@ from conftest import VARVE
 NOUNS = {
     "pool": "create ls inspect rm drivers",
     "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff package usage label rm",
-    "image": "ls inspect history import unpack commit export tag rm prune",
+    "image": "ls inspect history import pull push unpack commit export tag rm prune",
+    "container": "ls rm prune",
     "system": "info cleanup",
 }
+COMMANDS = ["run"]  # nouns without verbs
 VERBS = [(noun, verb) for noun, verbs in NOUNS.items() for verb in verbs.split()]
 COMPLETION = Path(__file__).parents[2] / "dist/completion/varve.bash"
 MAN = Path(__file__).parents[2] / "man"
@@ -29,8 +31,9 @@ def test_version(varve):
 
 
 def test_help_names_every_verb(varve):
-    listed = re.findall(r"^  (\w+) (\w+)  ", varve("--help").stdout, re.M)
-    assert listed == VERBS
+    text = varve("--help").stdout
+    assert re.findall(r"^  (\w+) (\w+)  ", text, re.M) == VERBS
+    assert re.findall(r"^  (\w+)   ", text, re.M) == COMMANDS
 
 
 @pytest.mark.parametrize("noun", NOUNS)
@@ -57,8 +60,26 @@ def test_manual_has_verb_and_its_options(varve, noun, verb):
     assert re.search(rf"^\.Cm {noun} {verb}$", manual, re.M)  # in the synopsis
     assert re.search(rf"^\.It Cm {verb}\b", manual, re.M)
     own = varve(noun, verb, "--help").stdout.split("Options of every command")[0]
-    for option in re.findall(r"^  (?:-\w, )?--(\w+)", own, re.M):
+    for option in re.findall(r"^  (?:-\w, )?--([\w-]+)", own, re.M):
         assert re.search(rf"^\.It Fl (\w , )?-{option}\b", manual, re.M)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_without_a_verb(varve, command):
+    text = varve(command, "--help").stdout
+    assert text.startswith(f"Usage: varve [OPTION]... {command} [OPTION]... ")
+    assert re.search(rf"Example:\n(  .*\n)*  .*varve {command} ", text)
+    assert varve("help", command).stdout == text
+    assert not varve.root.exists()
+    manual = (MAN / f"varve-{command}.1").read_text()
+    assert re.search(rf"^\.Cm {command}$", manual, re.M)
+    own = text.split("Options of every command")[0]
+    options = re.findall(r"^  (?:-\w, )?--([\w-]+)", own, re.M)
+    for option in options:
+        assert re.search(rf"^\.It Fl (\w , )?-{option}\b", manual, re.M), option
+    offered = complete(f"varve {command} --", VARVE, varve.root)
+    everywhere = {"--root", "--pool", "--json", "--help"}
+    assert set(offered) == {f"--{option}" for option in options} | everywhere
 
 
 @pytest.mark.parametrize(
@@ -78,6 +99,7 @@ def test_manual_has_verb_and_its_options(varve, noun, verb):
         ("snapshot ls --pool", "Missing argument for --pool"),
         ("snapshot prepare x --label y", "--label 'y' is not of the form KEY=VALUE"),
         ("pool create x --set =y", "--set '=y' is not of the form KEY=VALUE"),
+        ("rn image", "did you mean 'varve run'?"),
     ],
 )
 def test_wrong_usage(varve, line, wanted):
@@ -86,6 +108,14 @@ def test_wrong_usage(varve, line, wanted):
     assert "\nhint: try 'varve" in done.stderr
     assert done.stdout == ""
     assert not varve.root.exists()
+
+
+def test_wrong_usage_of_run(varve):
+    """Exit status 2 may be the container's, so varve's own is another."""
+    for line, wanted in ("run", "too few arguments: varve run [OPTION]"), ("run --frob x", "--frob"):
+        done = varve(*line.split(), status=125)
+        assert wanted in done.stderr and "try 'varve run --help'" in done.stderr
+        assert not varve.root.exists()
 
 
 def test_wrong_usage_as_json(varve):
@@ -121,7 +151,7 @@ _varve; printf '%s\\n' "${{COMPREPLY[@]}}" """
 
 
 def test_completion_knows_the_verbs(varve):
-    assert complete("varve ", VARVE, varve.root) == [*NOUNS, "help"]
+    assert complete("varve ", VARVE, varve.root) == [*COMMANDS, *NOUNS, "help"]
     for noun, verbs in NOUNS.items():
         assert complete(f"varve {noun} ", VARVE, varve.root) == verbs.split()
 
@@ -129,7 +159,7 @@ def test_completion_knows_the_verbs(varve):
 @pytest.mark.parametrize("noun, verb", VERBS)
 def test_completion_knows_the_options(varve, noun, verb):
     text = varve(noun, verb, "--help").stdout
-    options = re.findall(r"^  (?:-\w, )?(--\w+)", text, re.M)
+    options = re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.M)
     offered = complete(f"varve {noun} {verb} --", VARVE, varve.root)
     assert set(offered) == set(options) - {"--version"}
 

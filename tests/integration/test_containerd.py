@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT, wait_until
+from conftest import CLEAN, TIMEOUT, wait_until
 from oci import MTIME, Layer, chain_ids, write_image
 
 BUSYBOX = Path("/bin/busybox")  # of Debian's package busybox-static
@@ -542,7 +542,7 @@ def test_varved_killed_amid_an_import(host, base, load, tempdir):
     host.ctr("images", "rm", "--sync", f"{IMAGE}:killed")
     assert host.committed() == [] and host.keys() == {}
     cleaned = host.varve.json("system", "cleanup")
-    assert cleaned == {"orphans": 0, "removed": 0, "failed": 0}
+    assert cleaned == CLEAN
 
 
 # --- pools ----------------------------------------------------------------------------------------

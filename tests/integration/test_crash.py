@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from callers import CommandCaller, DaemonCaller, Gone
-from conftest import TIMEOUT, VARVE, wait_until
+from conftest import CLEAN, TIMEOUT, VARVE, wait_until
 from workers import Snapshot, Worker
 
 ROUNDS = int(os.environ.get("VARVE_CRASH_ROUNDS", "100"))
@@ -29,8 +29,6 @@ POOLS = [("overlay", "ext4"), ("native", "xfs"), ("btrfs", "btrfs")]
 ALL_POOLS = POOLS + [("zfs", "ext4")]
 CAPTURING = {"native", "btrfs", "zfs"}
 SLOW = {"zfs": 10}  # times: every change waits for a transaction group
-CLEAN = {"orphans": 0, "removed": 0, "failed": 0}
-
 
 @pytest.fixture(params=ALL_POOLS, ids=[driver for driver, _ in ALL_POOLS])
 def driver(request, make_zpool, make_fs, varve, tempdir):

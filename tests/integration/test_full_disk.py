@@ -15,10 +15,9 @@ import threading
 import pytest
 import wire
 from callers import CommandCaller, DaemonCaller, Refused
-from conftest import wait_until
+from conftest import CLEAN, wait_until
 
 NO_SPACE, FAILED_PRECONDITION = 10, 6  # exit statuses
-CLEAN = {"orphans": 0, "removed": 0, "failed": 0}
 KINDS = {
     "overlay": ("overlay", "ext4", "64M"),
     "overlay-inodes": ("overlay", "ext4", "64M", "-N", "1024"),

@@ -15,13 +15,11 @@ from pathlib import Path
 import pytest
 import wire
 from callers import CommandCaller, DaemonCaller, Refused
-from conftest import BUILD, TIMEOUT
+from conftest import BUILD, CLEAN, TIMEOUT
 from workers import Snapshot, Worker
 
 DRIVERS = {"overlay": "ext4", "native": "xfs", "btrfs": "btrfs"}
 INVALID, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION = 3, 4, 5, 6  # exit statuses
-CLEAN = {"orphans": 0, "removed": 0, "failed": 0}
-
 
 @pytest.fixture(params=DRIVERS)
 def driver(request, varve, make_fs):

@@ -122,6 +122,22 @@ def test_tree_is_that_of_umoci(pool, tempdir):
         assert ours[path] == entry, path
 
 
+def test_progress(pool, tempdir):
+    import_image(pool, tempdir, layers()[:2], "example.org/lower:1")
+    pool("image", "unpack", "example.org/lower:1")
+    stack = layers()
+    import_image(pool, tempdir, stack)
+    blobs = [layer["digest"] for layer in pool.json("image", "inspect", NAME)["layers"]]
+    done = pool("--json", "image", "unpack", NAME, "--progress")
+    assert json.loads(done.stdout)["unpacked"] == 1
+    events = [json.loads(line)["progress"] for line in done.stderr.splitlines()]
+    assert {event["item"] for event in events} == {blobs[2]}
+    assert events[0]["stage"] == "waiting" and events[-1]["stage"] == "done"
+    assert "unpacking" in {event["stage"] for event in events}
+    assert events[-1]["done"] == events[-1]["total"] > 0
+    assert "progress" not in pool("image", "unpack", NAME).stderr
+
+
 def test_what_is_there_is_left_alone(pool, tempdir):
     stack = layers()
     import_image(pool, tempdir, stack)

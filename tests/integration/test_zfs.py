@@ -11,11 +11,9 @@ import subprocess
 
 import pytest
 from callers import CommandCaller, DaemonCaller, Refused
-from conftest import TIMEOUT, wait_until
+from conftest import CLEAN, TIMEOUT, wait_until
 
 NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, UNAVAILABLE = 4, 5, 6, 7
-CLEAN = {"orphans": 0, "removed": 0, "failed": 0}
-
 
 def run(*command):
     return subprocess.check_output(command, text=True, timeout=TIMEOUT).strip()

@@ -393,24 +393,44 @@ assert_opaque(LayerScratch *layers, const char *path, gboolean opaque)
     g_assert_true(!opaque || value == 'y');
 }
 
+/* What was applied so far is below from now on. */
+static int
+begin_upper(LayerScratch *layers)
+{
+    layers->target.parent = openat(layers->root, ".", O_RDONLY | O_DIRECTORY);
+    varve_fd_clear(&layers->root);
+    g_assert_no_errno(renameat(layers->scratch->fd, "root", layers->scratch->fd, "parent"));
+    layers->root = layers->target.root = tree_make_dir(layers->scratch->fd, "root", 0755);
+    layers->target.whiteouts = VARVE_WHITEOUTS_OVERLAY;
+    return layers->target.parent;
+}
+
 static void
 test_overlay_whiteouts(void)
 {
     if (!scratch_need_root())
         return;
     g_autoptr(LayerScratch) layers = layer_scratch_new();
-    layers->target.whiteouts = VARVE_WHITEOUTS_OVERLAY;
+    layer_apply_ok(layers,
+                   ARCHIVE({.name = "a/old", .content = "x"}, {.name = "b/old", .content = "x"},
+                           {.name = "c/old", .content = "x"}, {.name = "again", .content = "x"},
+                           {.name = "dir/", .type = '5'}, {.name = "dir-2/", .type = '5'}));
+    varve_autofd parent G_GNUC_UNUSED = begin_upper(layers);
     layer_apply_ok(
         layers,
         ARCHIVE({.name = "a/new", .content = "new"}, {.name = "a/.wh..wh..opq"},
-                {.name = "b/.wh.old"}, {.name = "again", .content = "x"}, {.name = ".wh.again"},
-                {.name = ".wh.dir"}, {.name = "dir/new", .content = "x"}, {.name = ".wh.dir-2"},
-                {.name = "dir-2/", .type = '5'},
+                {.name = "b/.wh.old"}, {.name = "b/.wh.never-there"}, {.name = "c/.wh.old"},
+                {.name = "c/.wh..wh..opq"}, {.name = "again", .content = "x"},
+                {.name = ".wh.again"}, {.name = ".wh.dir"}, {.name = "dir/new", .content = "x"},
+                {.name = ".wh.dir-2"}, {.name = "dir-2/", .type = '5'},
                 {.name = "marked", .pax = tar_pax("SCHILY.xattr.trusted.overlay.opaque", "y")}));
     layer_assert_file(layers, "a/new", "new");
     assert_opaque(layers, "a", TRUE);
     assert_opaque(layers, "b", FALSE);
     assert_whiteout(layers, "b/old");
+    layer_assert_file(layers, "b/never-there", NULL); /* it would be listed */
+    layer_assert_file(layers, "c/old", NULL);         /* here too */
+    assert_opaque(layers, "c", TRUE);
     assert_whiteout(layers, "again");
     layer_assert_file(layers, "dir/new", "x");
     assert_opaque(layers, "dir", TRUE); /* it hides what was removed */
@@ -419,6 +439,7 @@ test_overlay_whiteouts(void)
     varve_autofd fd = openat(layers->root, "marked", O_RDONLY);
     g_assert_cmpint(fgetxattr(fd, "trusted.overlay.opaque", &value, 1), ==, -1);
     g_assert_cmpint(fgetxattr(fd, "trusted.overlay.overlay.opaque", &value, 1), ==, 1);
+    g_assert_true(varve_tree_remove(layers->scratch->fd, "parent", NULL, NULL));
 }
 
 /* What the layer does not say is as in the layers below. */
@@ -433,12 +454,7 @@ test_overlay_parent(void)
                                    {.name = "bin", .type = '2', .target = "usr/bin"},
                                    {.name = "file", .content = "x"},
                                    {.name = "hidden/", .type = '5', .mode = 0700}));
-    varve_autofd parent = openat(layers->root, ".", O_RDONLY | O_DIRECTORY);
-    varve_fd_clear(&layers->root);
-    g_assert_no_errno(renameat(layers->scratch->fd, "root", layers->scratch->fd, "parent"));
-    layers->root = layers->target.root = tree_make_dir(layers->scratch->fd, "root", 0755);
-    layers->target.parent = parent;
-    layers->target.whiteouts = VARVE_WHITEOUTS_OVERLAY;
+    varve_autofd parent G_GNUC_UNUSED = begin_upper(layers);
     layer_apply_ok(layers, ARCHIVE({.name = "bin/new", .content = "new"},
                                    {.name = "link", .type = '1', .target = "bin/tool"},
                                    {.name = ".wh.hidden"}, {.name = "hidden/x", .content = "x"}));
@@ -507,10 +523,13 @@ test_truncated(void)
     g_autoptr(LayerScratch) layers = layer_scratch_new();
     layers->target.fresh = FALSE;
     g_autoptr(GByteArray) whole = small_layer();
+    g_autofree char *digest = varve_digest_of(whole->data, whole->len);
     for (guint size = 0; size < whole->len; size += 512) {
         GByteArray *part = g_byte_array_new();
         g_byte_array_append(part, whole->data, size);
-        layer_apply_fails(layers, part, "truncated");
+        layers->target.diff_id = digest; /* tells of a cut between entries */
+        layer_apply_fails(layers, part, "");
+        layers->target.diff_id = NULL;
         if (size > 0) {
             part = g_byte_array_new();
             g_byte_array_append(part, whole->data, size - 1);
@@ -518,6 +537,20 @@ test_truncated(void)
         }
     }
     layer_apply_ok(layers, g_steal_pointer(&whole));
+}
+
+/* As some write archives, which other readers take. */
+static void
+test_without_end(void)
+{
+    if (!scratch_need_root())
+        return;
+    for (guint blocks = 1; blocks <= 2; blocks++) {
+        g_autoptr(LayerScratch) layers = layer_scratch_new();
+        GByteArray *layer = small_layer();
+        g_byte_array_set_size(layer, layer->len - blocks * 512);
+        layer_apply_ok(layers, layer);
+    }
 }
 
 static void
@@ -591,6 +624,7 @@ main(int argc, char **argv)
     g_test_add_func("/apply/info", test_info);
     g_test_add_func("/apply/wrong-digest", test_wrong_digest);
     g_test_add_func("/apply/truncated", test_truncated);
+    g_test_add_func("/apply/without-end", test_without_end);
     g_test_add_func("/apply/limits", test_limits);
     g_test_add_func("/apply/cancelled", test_cancelled);
     g_test_add_func("/apply/source-fails", test_source_fails);

@@ -296,6 +296,7 @@ test_lost_files(Fixture *f, gconstpointer data)
 {
     VarveCleanup result;
     g_autoptr(VarveSnapshotInfo) info = NULL;
+    reopen(f); /* closing waits for the search of the first start, which could find it before */
     OK(PREPARE("a", ""));
     OK(COMMIT("base", "a"));
     OK(PREPARE("active", "base"));

@@ -269,8 +269,7 @@ copy_tree(int dirfd, const char *from, const char *to)
     g_assert_no_error(error);
 }
 
-/* Takes sockets away, which no layer has, and setgid from directories: what is unpacked into such a
- * one inherits the bit further down than it should, which is not what is tested here. */
+/* Takes sockets away, which no layer has. */
 static void
 prepare_tree(int dirfd)
 {
@@ -283,26 +282,7 @@ prepare_tree(int dirfd)
         if (!S_ISDIR(st.st_mode))
             continue;
         varve_autofd dir = openat(dirfd, names->pdata[i], O_RDONLY | O_DIRECTORY);
-        g_assert_no_errno(fchmod(dir, st.st_mode & 05777));
         prepare_tree(dir);
-    }
-}
-
-/* A name of 255 bytes cannot be whited out. */
-static void
-shorten_names(int dirfd)
-{
-    g_autoptr(GPtrArray) names = tree_names(dirfd);
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = names->pdata[i];
-        g_autofree char *shorter = g_strndup(name, 251);
-        if (strlen(name) > 251)
-            g_assert_no_errno(renameat(dirfd, name, dirfd, shorter));
-        varve_autofd dir = openat(dirfd, shorter, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-        if (dir < 0)
-            continue;
-        varve_autofd inner = openat(dir, ".", O_RDONLY | O_DIRECTORY);
-        shorten_names(inner);
     }
 }
 
@@ -338,7 +318,6 @@ test_random(void)
         varve_autofd before = tree_make_dir(trees->fd, "before", 0755);
         tree_mutate(before, numbers, 60);
         prepare_tree(before);
-        shorten_names(before);
         varve_fd_clear(&before);
         copy_tree(trees->fd, "before", "after");
         copy_tree(trees->fd, "before", "copy");
@@ -406,27 +385,6 @@ refuse(gpointer data, const void *bytes, gsize size, GError **error)
     return varve_error_set(error, VARVE_ERROR_NO_SPACE, "no room here");
 }
 
-static void
-test_long_whiteout(void)
-{
-    g_autoptr(Scratch) before = scratch_new(NULL, 0), after = scratch_new(NULL, 0);
-    for (gsize length = 251; length <= 255; length++) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(GByteArray) layer = g_byte_array_new();
-        g_auto(VarvePackageInfo) info = {0};
-        g_autofree char *name = g_strnfill(length, 'n');
-        tree_write_file(before->fd, name, "", 0, 0644);
-        Pair pair = {before->fd, after->fd};
-        const VarvePackage what = {.root = after->fd, .changes = {compare_pair, &pair}};
-        varve_layer_package(&what, (VarveSink){append, layer}, &info, &error);
-        if (length == 251)
-            g_assert_no_error(error);
-        else
-            g_assert_error(error, VARVE_ERROR, VARVE_ERROR_FAILED_PRECONDITION);
-        g_assert_no_errno(unlinkat(before->fd, name, 0));
-    }
-}
-
 /* The error of whoever takes the layer is what is told, whichever thread it meets. */
 static void
 test_full_sink(void)
@@ -459,7 +417,6 @@ main(int argc, char **argv)
     g_test_add_func("/package/random", test_random);
     g_test_add_func("/package/directories", test_directories);
     g_test_add_func("/package/reserved-names", test_reserved_names);
-    g_test_add_func("/package/long-whiteout", test_long_whiteout);
     g_test_add_func("/package/full-sink", test_full_sink);
     return g_test_run();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "driver/zfs/zfs.h"
 #include "base/error.h"
-#include "driver/module.h"
+#include "base/module.h"
 #include "driver/zfs/image.h"
 #include "driver/zfs/note.h"
 #include "driver/zfs/settings.h"
@@ -164,4 +164,4 @@ const VarveDriver varve_driver_zfs = {
     .list = varve_zfs_list,
 };
 
-VARVE_SHARED const VarveDriverModule varve_driver_module = {VARVE_VERSION, &varve_driver_zfs};
+VARVE_SHARED const VarveModule varve_module = {VARVE_VERSION, &varve_driver_zfs};

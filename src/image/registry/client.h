@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_IMAGE_REGISTRY_CLIENT_H
+#define VARVE_IMAGE_REGISTRY_CLIENT_H
+
+/*
+ * What libvarve uses of registry.h, as the module libvarve-registry.so offers it: libcurl, and all
+ * that it is made of, is loaded by those only who speak to a registry.
+ */
+
+#include "image/registry/registry.h"
+
+typedef struct {
+    VarveRegistry *(*open)(const VarveRegistrySettings *settings, GError **error);
+    void (*close)(VarveRegistry *registry);
+    gboolean (*resolve)(VarveRegistry *registry, const VarveReference *name,
+                        VarveRegistryDescriptor *descriptor, const VarveRegistryWatch *watch,
+                        GError **error);
+    GBytes *(*fetch_manifest)(VarveRegistry *registry, const VarveReference *name,
+                              VarveRegistryDescriptor *descriptor, const VarveRegistryWatch *watch,
+                              GError **error);
+    gboolean (*push_manifest)(VarveRegistry *registry, const VarveReference *name,
+                              const char *media_type, GBytes *bytes,
+                              VarveRegistryDescriptor *descriptor, const VarveRegistryWatch *watch,
+                              GError **error);
+    gboolean (*fetch_blob)(VarveRegistry *registry, const VarveReference *name,
+                           const VarveRegistryDescriptor *blob, guint64 offset,
+                           const VarveRegistryReceiver *receiver, const VarveRegistryWatch *watch,
+                           GError **error);
+    gboolean (*push_blob)(VarveRegistry *registry, const VarveReference *name,
+                          const VarveRegistryDescriptor *blob, const VarveRegistryContent *content,
+                          const char *from, VarveRegistryPushed *how,
+                          const VarveRegistryWatch *watch, GError **error);
+} VarveRegistryClient;
+
+#endif
