@@ -224,8 +224,9 @@ static struct timespec
 limited(const VarvePacker *packer, struct timespec time)
 {
     const gint64 *latest = packer->package->latest;
-    gboolean newer = latest != NULL && time.tv_sec >= *latest;
-    return newer ? (struct timespec){.tv_sec = *latest} : time;
+    if (latest == NULL || time.tv_sec < *latest)
+        return time;
+    return (struct timespec){.tv_sec = *latest};
 }
 
 /* A second name of a file is a link to the first one. */

@@ -71,11 +71,10 @@ func startPeer(t *testing.T) *peer {
 		_ = cmd.Wait()
 		os.Remove(running)
 	})
-	p.client, err = containerd.New(p.socket(), containerd.WithTimeout(patience))
-	if err != nil {
-		said, _ := os.ReadFile(dir + "/log")
-		t.Fatalf("%v\n%s", err, said)
-	}
+	waitFor(t, "containerd to answer", func() bool {
+		p.client, err = containerd.New(p.socket(), containerd.WithTimeout(patience))
+		return err == nil
+	})
 	t.Cleanup(func() { p.client.Close() })
 	return p
 }

@@ -9,6 +9,7 @@
  * The methods are inline, so that a run depends on nothing but the input.
  */
 
+#include "diff.pb-c.h"
 #include "rpc/internal.h"
 #include "snapshots.pb-c.h"
 
@@ -28,10 +29,19 @@ fail(VarveGrpcCall *call, const ProtobufCMessage *request, gpointer data)
     varve_grpc_call_finish(call, 5, key->key);
 }
 
+static void
+tell_header(VarveGrpcCall *call, const ProtobufCMessage *request, gpointer data)
+{
+    varve_grpc_call_send(call, request);
+    varve_grpc_call_finish(call, 5, varve_grpc_call_header(call, "containerd-namespace"));
+}
+
 static const VarveGrpcMethod methods[] = {
     {"/a", &containerd__services__snapshots__v1__prepare_request__descriptor, echo, TRUE},
     {"/b", &containerd__services__snapshots__v1__key_request__descriptor, fail, TRUE},
     {"/c", &containerd__services__snapshots__v1__update_request__descriptor, echo, TRUE},
+    {"/d", &containerd__services__diff__v1__apply_request__descriptor, tell_header, TRUE, TRUE},
+    {"/e", &containerd__services__diff__v1__diff_request__descriptor, tell_header, TRUE, TRUE},
     {NULL},
 };
 
