@@ -6,11 +6,13 @@
 #include "store/internal.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define INITIAL_MAP ((gsize)256 << 20)
 #define MAX_READERS 1024
+#define LOCKS_NAME  "lock.mdb"
 #define LOCKS_SIZE  (4096 + MAX_READERS * 64) /* a head, and a cache line for each reader */
 
 static gboolean
@@ -96,14 +98,50 @@ initial_map(void)
     return text != NULL ? (gsize)strtoull(text, NULL, 10) : INITIAL_MAP;
 }
 
+static int
+retry_lock(int fd, struct flock *lock)
+{
+    int rc;
+    do
+        rc = fcntl(fd, F_SETLKW, lock);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+/*
+ * Whoever opens an environment that nobody has open takes a write lock on the first byte of its
+ * lock file, sets the file up anew (mutexes; no last transaction, no readers), fills in the last
+ * transaction, and turns the lock into a read lock, which every process keeps. LMDB does not see
+ * when that one is killed before it has come to the end: who was waiting for the read lock gets it,
+ * and works with what is there, upon a state that is a transaction old, and what it writes is lost.
+ *
+ * So processes open it one after the other, and each first waits until the write lock of one that
+ * was killed is gone; then LMDB finds nobody there, and sets the file up once more. The descriptor
+ * that the wait needs must be closed before LMDB has its own: closing one ends a process's locks.
+ */
+static gboolean
+wait_for_turn(int dirfd, GError **error)
+{
+    int rc;
+    do
+        rc = flock(dirfd, LOCK_EX);
+    while (rc < 0 && errno == EINTR);
+    varve_autofd fd = rc < 0 ? -1 : openat(dirfd, LOCKS_NAME, O_RDWR | O_CLOEXEC);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    return (fd >= 0 && retry_lock(fd, &lock) == 0) ||
+           varve_error_set_errno(error, errno, "waiting for others who open it");
+}
+
 static gboolean
 open_env(VarveStore *store, int dirfd, const char *path, GError **error)
 {
     /* Before LMDB sees it, which would make it sparse. */
-    if (!varve_shared_file_open(&store->locks, dirfd, "lock.mdb", LOCKS_SIZE, error)) {
+    if (!varve_shared_file_open(&store->locks, dirfd, LOCKS_NAME, LOCKS_SIZE, error)) {
         g_prefix_error(error, "the store's locks: ");
         return FALSE;
     }
+    if (!wait_for_turn(dirfd, error))
+        return FALSE;
     int rc = mdb_env_create(&store->env);
     if (rc == 0)
         rc = mdb_env_set_maxreaders(store->env, MAX_READERS);
@@ -111,6 +149,7 @@ open_env(VarveStore *store, int dirfd, const char *path, GError **error)
         rc = mdb_env_set_mapsize(store->env, initial_map());
     if (rc == 0)
         rc = mdb_env_open(store->env, path, MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD, 0600);
+    (void)flock(dirfd, LOCK_UN);
     if (rc != 0)
         return varve_store_error(NULL, rc, "opening the store", error);
     (void)mdb_reader_check(store->env, NULL);

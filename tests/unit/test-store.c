@@ -267,6 +267,60 @@ test_killed_writer(Fixture *f, gconstpointer data)
     g_assert_cmpuint(find_id(f->store, "alive"), ==, 1);
 }
 
+/* As LMDB's mdb_env_setup_locks() leaves the lock file when it finds nobody using it, and is killed
+ * before mdb_env_share_locks(): no transaction is the last one. */
+static void
+die_initializing(const char *path)
+{
+    g_autofree char *file = g_build_filename(path, "lock.mdb", NULL);
+    int fd = open(file, O_RDWR);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    const guint64 none = 0;
+    const off_t last = 2 * sizeof(guint32) + sizeof(pthread_mutex_t); /* mti_txnid */
+    if (fcntl(fd, F_SETLK, &lock) == 0 && pwrite(fd, &none, sizeof none, last) == sizeof none) {
+        g_usleep(G_USEC_PER_SEC / 5);
+        raise(SIGKILL);
+    }
+    _exit(1);
+}
+
+static gboolean
+is_locked(const char *path)
+{
+    g_autofree char *file = g_build_filename(path, "lock.mdb", NULL);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+    int fd = open(file, O_RDWR);
+    g_assert_cmpint(fcntl(fd, F_GETLK, &lock), ==, 0);
+    close(fd);
+    return lock.l_type != F_UNLCK;
+}
+
+/* Whoever waits for a process that is killed while it sets the locks up does not take them as that
+ * one left them: it would read, and write upon, the state before the last transaction. Every other
+ * transaction is found by chance, so there are two. */
+static void
+test_killed_initializer(Fixture *f, gconstpointer data)
+{
+    const char *const names[] = {"one", "two"};
+    for (guint64 i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autoptr(GError) error = NULL;
+        add_ok(f->store, i + 1, names[i], 0);
+        g_clear_pointer(&f->store, varve_store_close);
+        pid_t pid = fork();
+        g_assert_cmpint(pid, >=, 0);
+        if (pid == 0)
+            die_initializing(f->path);
+        while (!is_locked(f->path))
+            g_usleep(100);
+        f->store = varve_store_open(f->path, TRUE, &error);
+        g_assert_no_error(error);
+        int status;
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        g_assert_cmpuint(find_id(f->store, names[i]), ==, i + 1);
+    }
+}
+
 static void
 fill(VarveStore *store, guint first, guint n)
 {
@@ -376,6 +430,7 @@ main(int argc, char **argv)
     TEST("failed-write", test_failed_write_changes_nothing);
     TEST("concurrent-writers", test_concurrent_writers);
     TEST("killed-writer", test_killed_writer);
+    TEST("killed-initializer", test_killed_initializer);
     TEST("newer-schema", test_newer_schema);
     TEST("damaged", test_damaged);
     g_test_add_func("/store/growth", test_growth);
