@@ -72,7 +72,8 @@ read_boot_id(char *buffer, gsize size)
         g_strlcpy(buffer, g_strstrip(text), size);
 }
 
-/* Runs under the lock on the head. A new boot, or a new file, begins with no process at work. */
+/* Runs under the lock on the head. A new boot, or a new file, begins with no process at work. What
+ * tells that this was done comes last: whoever does it may be killed. */
 static void
 start_epoch(File *file, guint64 min_id)
 {
@@ -84,8 +85,9 @@ start_epoch(File *file, guint64 min_id)
                 memset(&file->places[i], 0, sizeof(Place));
         }
         memset(file->head.used, 0, sizeof(file->head.used));
-        memcpy(file->head.boot_id, boot_id, sizeof(boot_id));
         file->head.search = 1;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        memcpy(file->head.boot_id, boot_id, sizeof(boot_id));
         file->head.magic = MAGIC;
     }
     if (file->head.last_id < min_id)
