@@ -114,11 +114,41 @@ reserve(VarveStore *store)
 
 /* --- reading and writing ---------------------------------------------------------------------- */
 
+static guint64
+last_written(VarveStore *store)
+{
+    MDB_envinfo info;
+    mdb_env_info(store->env, &info);
+    return info.me_last_txnid;
+}
+
+/* Begins a transaction that sees everything that was committed before. A commit writes the meta
+ * page and then tells readers of it, in the lock file. Of one whose process was killed in between
+ * readers know nothing until the next writer, who inherits its lock, finds the page: what they saw
+ * would come true later, and with it what they concluded, that a snapshot's files belong to nobody,
+ * say. So whoever finds a page that was not told of becomes that writer. */
+static gboolean
+begin_read(VarveStore *store, VarveStoreTxn *txn, GError **error)
+{
+    guint64 written = last_written(store);
+    if (!begin(store, MDB_RDONLY, txn, error))
+        return FALSE;
+    if (mdb_txn_id(txn->txn) >= written)
+        return TRUE;
+    mdb_txn_abort(txn->txn);
+    end(store);
+    if (!begin(store, 0, txn, error))
+        return FALSE;
+    mdb_txn_abort(txn->txn);
+    end(store);
+    return begin(store, MDB_RDONLY, txn, error);
+}
+
 gboolean
 varve_store_read(VarveStore *store, VarveStoreFunc func, gpointer data, GError **error)
 {
     VarveStoreTxn txn;
-    if (!begin(store, MDB_RDONLY, &txn, error))
+    if (!begin_read(store, &txn, error))
         return FALSE;
     gboolean ok = func(&txn, data, error);
     mdb_txn_abort(txn.txn);

@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -267,6 +270,41 @@ test_killed_writer(Fixture *f, gconstpointer data)
     g_assert_cmpuint(find_id(f->store, "alive"), ==, 1);
 }
 
+/* What LMDB's lock file begins with (MDB_txninfo). */
+typedef struct {
+    guint32 magic, format;
+    pthread_mutex_t readers_mutex;
+    guint64 last_transaction;
+    guint32 readers;
+    _Alignas(64) pthread_mutex_t writers_mutex;
+} Locks;
+
+/* As a process leaves it that is killed in mdb_env_write_meta(), when the meta page is written: the
+ * lock is its own, and no reader knows of the transaction. */
+static void
+die_committing(const char *path)
+{
+    g_autofree char *file = g_build_filename(path, "lock.mdb", NULL);
+    VarveStore *store = varve_store_open(path, TRUE, NULL);
+    add_ok(store, 9, "dead", 0);
+    int fd = open(file, O_RDWR);
+    Locks *locks = mmap(NULL, sizeof *locks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (pthread_mutex_lock(&locks->writers_mutex) == 0) {
+        locks->last_transaction--;
+        raise(SIGKILL);
+    }
+}
+
+/* What was written is there for the next reader, not only when somebody writes again. */
+static void
+test_killed_after_writing(Fixture *f, gconstpointer data)
+{
+    in_child(die_committing, f->path, SIGKILL);
+    g_assert_cmpuint(find_id(f->store, "dead"), ==, 9);
+    add_ok(f->store, 1, "alive", 0);
+    g_assert_cmpuint(find_id(f->store, "dead"), ==, 9);
+}
+
 /* As LMDB's mdb_env_setup_locks() leaves the lock file when it finds nobody using it, and is killed
  * before mdb_env_share_locks(): no transaction is the last one. */
 static void
@@ -276,7 +314,7 @@ die_initializing(const char *path)
     int fd = open(file, O_RDWR);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     const guint64 none = 0;
-    const off_t last = 2 * sizeof(guint32) + sizeof(pthread_mutex_t); /* mti_txnid */
+    const off_t last = offsetof(Locks, last_transaction);
     if (fcntl(fd, F_SETLK, &lock) == 0 && pwrite(fd, &none, sizeof none, last) == sizeof none) {
         g_usleep(G_USEC_PER_SEC / 5);
         raise(SIGKILL);
@@ -430,6 +468,7 @@ main(int argc, char **argv)
     TEST("failed-write", test_failed_write_changes_nothing);
     TEST("concurrent-writers", test_concurrent_writers);
     TEST("killed-writer", test_killed_writer);
+    TEST("killed-after-writing", test_killed_after_writing);
     TEST("killed-initializer", test_killed_initializer);
     TEST("newer-schema", test_newer_schema);
     TEST("damaged", test_damaged);
