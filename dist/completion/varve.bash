@@ -11,7 +11,7 @@ _varve_image_verbs="ls inspect history import pull push unpack commit export tag
 _varve_container_verbs="ls rm prune"
 _varve_system_verbs="info cleanup"
 _varve_run_options="--name --rm --tty --env --env-file --volume --workdir --user --entrypoint --hostname
-    --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --new-privileges --label
+    --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --seccomp --new-privileges --label
     --runtime --platform"
 
 # Offers those of the words given that begin with what was typed.
@@ -149,7 +149,7 @@ _varve() {
         --creds | --password-file | --auth-file | --ca | --certs | --mirror | --jobs | -j | --retries) ;;
         --from | --author | -a | --message | --change | -c | --compression) ;;
         --env | -e | --env-file | --volume | -v | --workdir | -w | --user | -u | --entrypoint) ;;
-        --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --runtime) ;;
+        --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --seccomp | --runtime) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

@@ -55,6 +55,9 @@ typedef struct {
                                       exists, and where it is bound to in the container */
     const char *const *cap_add;    /* capabilities beside the usual ones: "NET_ADMIN", or "ALL" */
     const char *const *cap_drop;   /* and those to leave out, which goes first */
+    const char *seccomp;           /* a file with a filter of system calls, as linux.seccomp of the
+                                      OCI runtime specification, or "unconfined"; else what
+                                      containers have no use for is refused */
     GHashTable *labels;            /* of char* to char* */
     const char *working_dir;       /* made if it is missing */
     const char *user;              /* USER[:GROUP], each a name or number */

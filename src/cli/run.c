@@ -5,7 +5,8 @@
 #define EXIT_NOT_RUN 125
 
 static struct {
-    char *name, *runtime, *entrypoint, *working_dir, *user, *hostname, *network, *memory, *platform;
+    char *name, *runtime, *entrypoint, *working_dir, *user, *hostname, *network, *memory, *platform,
+        *seccomp;
     char **env, **env_files, **volumes, **cap_add, **cap_drop;
     GHashTable *labels;
     double cpus;
@@ -32,6 +33,7 @@ read_options(VarveContainerOptions *options, GError **error)
         .volumes = (const char *const *)option.volumes,
         .cap_add = (const char *const *)option.cap_add,
         .cap_drop = (const char *const *)option.cap_drop,
+        .seccomp = option.seccomp,
         .labels = option.labels,
         .working_dir = option.working_dir,
         .user = option.user,
@@ -138,6 +140,7 @@ static const GOptionEntry options[] = {
     {"pids-limit", 0, 0, G_OPTION_ARG_INT64, &option.pids_limit, "at most so many processes", "N"},
     LIST("cap-add", 0, cap_add, "give it a capability: NET_ADMIN, or ALL", "CAP"),
     LIST("cap-drop", 0, cap_drop, "take one of the usual ones away, or ALL", "CAP"),
+    FILENAME("seccomp", 0, seccomp, "a filter of system calls of your own, or unconfined", "FILE"),
     FLAG("new-privileges", 0, new_privileges, "let set-user-id programs such as sudo work"),
     {"label", 'l', 0, G_OPTION_ARG_CALLBACK, (gpointer)add_label, "note it with the container",
      "KEY=VALUE"},

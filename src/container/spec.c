@@ -43,12 +43,11 @@ capabilities_to_json(const VarveUser *user, char **list)
 }
 
 static json_t *
-process_to_json(const VarveSpecSource *source, GError **error)
+process_to_json(const VarveSpecSource *source, char **capabilities, GError **error)
 {
     const VarveContainerOptions *options = source->options;
     g_auto(GStrv) args = varve_spec_args(source, error);
-    g_auto(GStrv) capabilities = args != NULL ? varve_spec_capabilities(source, error) : NULL;
-    if (capabilities == NULL)
+    if (args == NULL)
         return NULL;
     g_auto(GStrv) env = varve_spec_env(source);
     g_autofree char *cwd = varve_spec_working_dir(source);
@@ -173,13 +172,20 @@ json_t *
 varve_spec_new(const VarveSpecSource *source, GError **error)
 {
     const VarveContainerOptions *options = source->options;
-    json_t *process = process_to_json(source, error);
-    if (process == NULL)
+    json_t *seccomp = NULL;
+    g_auto(GStrv) capabilities = varve_spec_capabilities(source, error);
+    json_t *process = capabilities != NULL ? process_to_json(source, capabilities, error) : NULL;
+    if (process == NULL ||
+        !varve_spec_seccomp(source, (const char *const *)capabilities, &seccomp, error)) {
+        json_decref(process);
         return NULL;
+    }
     json_t *linux_part = json_pack("{s:s, s:o, s:o, s:o, s:o}", "cgroupsPath", source->cgroup,
                                    "namespaces", namespaces_to_json(options->host_network),
                                    "resources", resources_to_json(options), "maskedPaths",
                                    strings(masked), "readonlyPaths", strings(read_only));
+    if (seccomp != NULL)
+        json_object_set_new(linux_part, "seccomp", seccomp);
     return json_pack("{s:s, s:o, s:{s:s, s:b}, s:s, s:o, s:o}", "ociVersion", OCI_VERSION,
                      "process", process, "root", "path", "rootfs", "readonly", options->read_only,
                      "hostname", options->hostname != NULL ? options->hostname : source->id,

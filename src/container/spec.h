@@ -40,4 +40,11 @@ char *varve_spec_working_dir(const VarveSpecSource *source);
 /* Capabilities as the kernel names them, "CAP_KILL". */
 char **varve_spec_capabilities(const VarveSpecSource *source, GError **error);
 
+/* --- seccomp.c ----------------------------------------------------------------------------- */
+
+/* Sets *profile to the filter of system calls for a process that may have these capabilities
+ * (config-linux.md, "Seccomp"), or to NULL for none. */
+gboolean varve_spec_seccomp(const VarveSpecSource *source, const char *const *capabilities,
+                            json_t **profile, GError **error);
+
 #endif

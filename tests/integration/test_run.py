@@ -22,7 +22,7 @@ from oci import ARCHITECTURE, Layer, digest, write_image
 
 IMAGE = "example.org/app:1"
 DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs", "zfs": None}
-APPLETS = "sh cat id ls env sleep pwd kill true stty head hostname rm mount readlink wc dd".split()
+APPLETS = "sh cat id ls env sleep pwd kill true stty head hostname rm mount readlink wc dd unshare mkdir".split()
 
 pytestmark = pytest.mark.skipif(not shutil.which("runc"), reason="needs runc")
 
@@ -380,6 +380,28 @@ def test_isolation(app):
     for path in "/proc/sysrq-trigger", "/sys/kernel/x", "/proc/sys/kernel/hostname":
         assert sh(app, f"echo x 2>/dev/null >{path} && echo wrote || echo refused") == "refused\n"
     assert sh(app, "cat /proc/kcore | wc -c") == "0\n"
+
+
+def calls(app, *options):
+    """What a process that has no right to it may do: a namespace of users gives it all rights."""
+    done = run(app, *options, IMAGE, "unshare", "-U", "true", status=None)
+    return done.returncode == 0
+
+
+def test_system_calls(app, tempdir):
+    assert sh(app, "while read a b; do case $a in Seccomp:) echo $b;; esac; done </proc/self/status") == "2\n"
+    assert calls(app, "--seccomp", "unconfined"), "the host does not allow it, either"
+    assert not calls(app) and calls(app, "--cap-add", "SYS_ADMIN")
+    profile = tempdir / "own.json"
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}))  # fmt: skip
+    done = run(app, "--seccomp", profile, IMAGE, "mkdir", "/new", status=1)
+    assert "No space left" in done.stderr
+    for text in "", "[]", "{}", '{"defaultAction": 1}', '{"defaultAction": "SCMP_ACT_ALLOW"':
+        profile.write_text(text)
+        assert str(profile) in run(app, "--seccomp", profile, IMAGE, "true", status=125).stderr
+    assert "seccomp" in run(app, "--seccomp", tempdir / "none", IMAGE, "true", status=125).stderr
+    assert left(app) == NOTHING
 
 
 def test_host_network_files(app):
