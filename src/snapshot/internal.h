@@ -12,6 +12,7 @@
  *                     the operations that change snapshots, and their rules
  *     query.c, changes.c   the operations that look
  *     place.c, trees.c     the way to a snapshot's files
+ *     limit.c         how much one may hold; making one durable
  *     housekeeping.c  what nobody waits for: freeing, recovery
  *     search.c        what a crash left, found by looking at the disk
  *     labels.c, filter.c, lineage.c   small parts of the above
@@ -147,6 +148,25 @@ typedef gboolean (*VarveMakeFunc)(VarvePool *pool, VarveDriverSnapshot *snapshot
  * VARVE_ERROR_ALREADY_EXISTS and they are passed over until the search has removed them. */
 gboolean varve_make_fresh(VarvePool *pool, VarveDriverSnapshot *snapshot, VarveMakeFunc func,
                           gpointer data, guint *slot, GError **error);
+
+/* --- commit.c ------------------------------------------------------------------------------ */
+
+/* Commits the active snapshot key as name, and prepares another one upon it, which has its key, its
+ * labels and its time of creation from then on: what capture does, by any driver, for one that
+ * nobody has mounted. Both happen, or none. */
+gboolean varve_snapshot_renew(VarvePool *pool, const char *name, const char *key,
+                              GHashTable *labels, GError **error);
+
+/* --- limit.c ------------------------------------------------------------------------------- */
+
+/* Whether snapshots of the pool can be limited; VARVE_ERROR_NOT_IMPLEMENTED tells why not. */
+gboolean varve_pool_can_limit(VarvePool *pool, GError **error);
+
+/* Lets an active snapshot hold that many bytes at most; 0: as many as there are. */
+gboolean varve_snapshot_limit(VarvePool *pool, const char *key, guint64 bytes, GError **error);
+
+/* Makes an active snapshot durable, files and record, unless the pool is relaxed. */
+gboolean varve_snapshot_sync(VarvePool *pool, const char *key, GError **error);
 
 /* --- labels.c ------------------------------------------------------------------------------ */
 
