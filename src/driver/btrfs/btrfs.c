@@ -298,6 +298,15 @@ btrfs_capture(gpointer self, guint64 of, guint64 id, GError **error)
     return fd >= 0 && snapshot_readonly(self, fd, id, error);
 }
 
+/* Quotas cost all subvolumes of a file system, so they are enabled only where all are ours. */
+static gboolean
+btrfs_limit(gpointer self, guint64 id, guint64 bytes, GError **error)
+{
+    Btrfs *btrfs = self;
+    varve_autofd fd = open_subvolume(btrfs, id, error);
+    return fd >= 0 && varve_subvolume_set_limit(fd, bytes, btrfs->image != NULL, error);
+}
+
 /* --- listing ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -331,6 +340,7 @@ const VarveDriver varve_driver_btrfs = {
     .usage = btrfs_usage,
     .changes = btrfs_changes,
     .capture = btrfs_capture,
+    .limit = btrfs_limit,
     .remove = btrfs_remove,
     .list = btrfs_list,
 };
