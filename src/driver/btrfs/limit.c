@@ -19,8 +19,7 @@ static gboolean
 set_limit(int fd, guint64 bytes)
 {
     struct btrfs_ioctl_qgroup_limit_args limit = {
-        .lim = {.flags = BTRFS_QGROUP_LIMIT_MAX_RFER,
-                .max_rfer = bytes > 0 ? bytes : G_MAXUINT64},
+        .lim = {.flags = BTRFS_QGROUP_LIMIT_MAX_RFER, .max_rfer = bytes > 0 ? bytes : G_MAXUINT64},
     };
     return ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, &limit) == 0;
 }

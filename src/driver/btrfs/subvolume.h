@@ -22,8 +22,8 @@ gboolean varve_subvolume_set_readonly(int fd, gboolean readonly, GError **error)
 /* The number by which mount's subvolid= knows it. */
 gboolean varve_subvolume_get_id(int fd, guint64 *id, GError **error);
 
-/* Lets the subvolume refer to that many bytes at most; 0: to as many as there are. may_enable: where
- * the file system does not count what its subvolumes refer to, have it begin to
+/* Lets the subvolume refer to that many bytes at most; 0: to as many as there are. may_enable:
+ * where the file system does not count what its subvolumes refer to, have it begin to
  * (VARVE_ERROR_FAILED_PRECONDITION otherwise). */
 gboolean varve_subvolume_set_limit(int fd, guint64 bytes, gboolean may_enable, GError **error);
 
