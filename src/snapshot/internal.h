@@ -8,7 +8,7 @@
  *     engine.c        a root: open, close, information
  *     pool.c          pools: open, find, list
  *     pool-make.c     pools: make, take away
- *     create.c, commit.c, remove.c, update.c, rules.c
+ *     create.c, commit.c, drop.c, remove.c, update.c, rules.c
  *                     the operations that change snapshots, and their rules
  *     query.c, changes.c   the operations that look
  *     place.c, trees.c     the way to a snapshot's files
@@ -156,6 +156,13 @@ gboolean varve_make_fresh(VarvePool *pool, VarveDriverSnapshot *snapshot, VarveM
  * nobody has mounted. Both happen, or none. */
 gboolean varve_snapshot_renew(VarvePool *pool, const char *name, const char *key,
                               GHashTable *labels, GError **error);
+
+/* --- drop.c -------------------------------------------------------------------------------- */
+
+/* Removes a snapshot like varve_snapshot_remove(), though others may stand on it: those stand on
+ * its parent then, with the content that they have. VARVE_ERROR_NOT_IMPLEMENTED where others stand
+ * on it and the driver keeps in them only what differs. */
+gboolean varve_snapshot_drop(VarvePool *pool, const char *key, GError **error);
 
 /* --- limit.c ------------------------------------------------------------------------------- */
 

@@ -325,7 +325,7 @@ btrfs_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 const VarveDriver varve_driver_btrfs = {
     .name = "btrfs",
     .summary = "subvolumes and snapshots of btrfs; nothing is copied",
-    .flags = VARVE_DRIVER_CAPTURE_ATOMIC,
+    .flags = VARVE_DRIVER_CAPTURE_ATOMIC | VARVE_DRIVER_WHOLE,
     .settings = btrfs_settings,
     .probe = btrfs_probe,
     .open = btrfs_open,
