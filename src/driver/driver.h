@@ -58,7 +58,7 @@ typedef struct {
 /* What a pool gives the driver that serves it. Lives as long as the instance. */
 typedef struct {
     const char *name;           /* the pool's, for messages */
-    const char *path;           /* absolute path of the pool's directory: exists, mode 0711 */
+    const char *path;           /* absolute path of the pool's directory, which exists */
     int dirfd;                  /* the same directory, opened */
     GHashTable *settings;       /* char* to char*: the driver's own, checked against its table */
     const gint *cancelled;      /* set: end what you do, undo it, fail with VARVE_ERROR_CANCELLED */
