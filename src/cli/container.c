@@ -86,27 +86,17 @@ ls(const Cli *cli, char **args, GError **error)
 /* --- rm, prune ---------------------------------------------------------------------------------
  */
 
-/* One that cannot be removed does not spare the others. */
+static gboolean
+remove_one(const char *id, gpointer containers, GError **error)
+{
+    return varve_containers_remove(containers, id, option.force, error);
+}
+
 static gboolean
 rm(const Cli *cli, char **args, GError **error)
 {
     g_autoptr(VarveContainers) containers = varve_containers_open(cli->engine, error);
-    g_autoptr(GError) last = NULL;
-    if (containers == NULL)
-        return FALSE;
-    for (; *args != NULL; args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_containers_remove(containers, *args, option.force, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return containers != NULL && cli_for_each(cli, args, remove_one, containers, error);
 }
 
 static gboolean

@@ -98,25 +98,16 @@ label(const Cli *cli, char **args, GError **error)
 
 /* --- removing ------------------------------------------------------------------------------ */
 
-/* One that cannot be removed does not spare the others; each failure is told, and the last one is
- * the command's. */
+static gboolean
+remove_one(const char *key, gpointer pool, GError **error)
+{
+    return varve_snapshot_remove(pool, key, error);
+}
+
 static gboolean
 rm(const Cli *cli, char **args, GError **error)
 {
-    g_autoptr(GError) last = NULL;
-    for (; *args != NULL && !g_error_matches(last, VARVE_ERROR, VARVE_ERROR_CANCELLED); args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_snapshot_remove(cli->pool, *args, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return cli_for_each(cli, args, remove_one, cli->pool, error);
 }
 
 /* --- the table ----------------------------------------------------------------------------- */
