@@ -217,6 +217,9 @@ gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanu
 /* The root of a snapshot, mounted where nobody sees it. */
 int varve_open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error);
 
+/* The same of what its parents show, of which there is at least one. */
+int varve_open_parents(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error);
+
 /* --- removals.c ---------------------------------------------------------------------------- */
 
 /* Frees what was removed and strikes it off, until nothing is left that can be; only NULL: in all
