@@ -2,9 +2,7 @@
 #include "base/fd.h"
 #include "driver/entries.h"
 #include <linux/limits.h>
-#include <linux/openat2.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 VarveEntrySight
@@ -23,11 +21,7 @@ varve_entry_sight_clear(VarveEntrySight *sight)
 static int
 open_inside(int dirfd, const char *path)
 {
-    struct open_how how = {
-        .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-    };
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    return varve_fd_open_beneath(dirfd, path, O_PATH | O_DIRECTORY);
 }
 
 /* Opens a path in pieces that the kernel takes; it is used up. */
@@ -57,12 +51,6 @@ disagree(const char *path, GError **error)
                            shown);
 }
 
-static gboolean
-is_absent(int errnum)
-{
-    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
-}
-
 gboolean
 varve_entry_sight_open(VarveEntrySight *sight, const VarveEntry *dir, GError **error)
 {
@@ -70,10 +58,10 @@ varve_entry_sight_open(VarveEntrySight *sight, const VarveEntry *dir, GError **e
         return TRUE;
     varve_entry_sight_clear(sight);
     g_autofree char *path = sight->old ? varve_entry_old_path(dir) : varve_entry_path(dir);
-    g_autofree char *rest = g_strdup(path[1] == '\0' ? "." : path + 1);
+    g_autofree char *rest = g_strdup(path + 1);
     sight->dirfd = open_path(sight->root, rest);
     if (sight->dirfd < 0)
-        return is_absent(errno)
+        return varve_fd_is_absent(errno)
                    ? disagree(path, error)
                    : varve_error_set_errno(error, errno, "opening a directory of the snapshot");
     sight->dir = dir;

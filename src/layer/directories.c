@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/directories.h"
-#include "base/dirstack.h"
+#include "base/fd.h"
 #include <linux/limits.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -24,14 +22,6 @@ struct VarveDirectories {
 };
 
 /* --- descriptors ----------------------------------------------------------------------------- */
-
-static int
-open_beneath(int dirfd, const char *path, guint64 flags)
-{
-    struct open_how how = {.flags = flags | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-}
 
 static void
 close_directory(VarveDirectories *all, VarveDirectory *directory)
@@ -89,7 +79,7 @@ varve_directory_fd(VarveDirectories *all, VarveDirectory *directory, GError **er
         from = from->parent;
     char path[PATH_MAX];
     const char *rest = write_path(directory, from, path + sizeof path - 1);
-    int fd = open_beneath(from->fd, rest, O_RDONLY | O_DIRECTORY);
+    int fd = varve_fd_open_beneath(from->fd, rest, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
         varve_error_set_errno(error, errno, "opening directory '%s' again", rest);
     else
@@ -274,7 +264,7 @@ varve_directory_open(VarveDirectories *all, VarveDirectory *parent, const char *
     int parentfd = varve_directory_fd(all, parent, error);
     if (parentfd < 0)
         return FALSE;
-    int fd = open_beneath(parentfd, name, O_RDONLY | O_DIRECTORY);
+    int fd = varve_fd_open_beneath(parentfd, name, O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
         *failed = errno;
         return TRUE;
@@ -306,7 +296,7 @@ varve_directory_open_below(VarveDirectories *all, const VarveDirectory *director
         return -1;
     char path[PATH_MAX];
     const char *rest = write_path(directory, NULL, path + sizeof path - 1);
-    return open_beneath(all->target->parent, *rest == '\0' ? "." : rest, O_RDONLY | O_DIRECTORY);
+    return varve_fd_open_beneath(all->target->parent, rest, O_RDONLY | O_DIRECTORY);
 }
 
 /* --- missing ones ---------------------------------------------------------------------------- */
@@ -316,7 +306,7 @@ varve_directory_open_below(VarveDirectories *all, const VarveDirectory *director
 static gboolean
 take_attributes(int below, const char *name, VarveDirectory *made, GError **error)
 {
-    varve_autofd from = open_beneath(below, name, O_RDONLY | O_DIRECTORY);
+    varve_autofd from = varve_fd_open_beneath(below, name, O_RDONLY | O_DIRECTORY);
     if (from < 0)
         return varve_error_set_errno(error, errno, "opening it in the layers below");
     return varve_tree_copy_attributes(from, made->fd, error);

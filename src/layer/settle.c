@@ -2,10 +2,8 @@
 #include "layer/settle.h"
 #include "base/fd.h"
 #include "base/tree.h"
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* What a path may need, all of it if different things stood there in turn. */
@@ -87,15 +85,7 @@ varve_unsettled_gave_up(const VarveUnsettled *unsettled)
 static int
 open_directory(int root, const char *path)
 {
-    struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
-    return (int)syscall(SYS_openat2, root, *path == '\0' ? "." : path, &how, sizeof how);
-}
-
-static gboolean
-is_absent(int errnum)
-{
-    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+    return varve_fd_open_beneath(root, path, O_RDONLY | O_DIRECTORY);
 }
 
 /* What is below at the path of a directory that was not in the layer; 0: nothing that would show
@@ -111,7 +101,7 @@ look_below(int parent, const char *path, mode_t *type, GError **error)
     struct stat st;
     if (fd >= 0 && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         *type = st.st_mode & S_IFMT;
-    else if (!is_absent(errno))
+    else if (!varve_fd_is_absent(errno))
         return varve_error_set_errno(error, errno, "looking at it in the layers below");
     return TRUE;
 }
@@ -121,7 +111,7 @@ varve_whiteout_remove(int dirfd, const char *name)
 {
     struct stat st, directory;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return is_absent(errno) ? 0 : errno;
+        return varve_fd_is_absent(errno) ? 0 : errno;
     if (!S_ISCHR(st.st_mode) || st.st_rdev != 0)
         return 0;
     if (fstat(dirfd, &directory) < 0 || unlinkat(dirfd, name, 0) < 0)
@@ -147,7 +137,7 @@ settle_attributes(int root, int parent, const char *path, GError **error)
 {
     varve_autofd to = open_directory(root, path);
     if (to < 0)
-        return is_absent(errno) || varve_error_set_errno(error, errno, "opening it");
+        return varve_fd_is_absent(errno) || varve_error_set_errno(error, errno, "opening it");
     varve_autofd from = open_directory(parent, path);
     if (from < 0)
         return varve_error_set_errno(error, errno, "opening it in the layers below");
