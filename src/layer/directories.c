@@ -11,6 +11,8 @@
 #define MAX_OPEN  64
 #define MAX_LINKS 40 /* as the kernel */
 
+#define OPAQUE "trusted.overlay.opaque"
+
 struct VarveDirectories {
     const VarveLayerTarget *target;
     VarveDirectory *root;
@@ -248,9 +250,16 @@ look_at(VarveDirectories *all, VarveDirectory *directory, GError **error)
     directory->default_acl = fgetxattr(directory->fd, "system.posix_acl_default", NULL, 0) > 0;
     char value;
     directory->opaque = all->target->whiteouts == VARVE_WHITEOUTS_OVERLAY &&
-                        fgetxattr(directory->fd, "trusted.overlay.opaque", &value, 1) == 1 &&
-                        value == 'y';
+                        fgetxattr(directory->fd, OPAQUE, &value, 1) == 1 && value == 'y';
     return TRUE;
+}
+
+gboolean
+varve_directory_make_opaque(VarveDirectory *directory, int fd, GError **error)
+{
+    directory->opaque = TRUE;
+    return fsetxattr(fd, OPAQUE, "y", 1, 0) == 0 ||
+           varve_error_set_errno(error, errno, "making directory '%s' opaque", directory->name);
 }
 
 gboolean
@@ -346,16 +355,12 @@ replace_whiteout(VarveDirectories *all, VarveDirectory *parent, const char *name
         return FALSE;
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return varve_error_set_errno(error, errno, "looking at it");
-    if (all->target->whiteouts != VARVE_WHITEOUTS_OVERLAY || !S_ISCHR(st.st_mode) ||
-        st.st_rdev != 0)
+    if (all->target->whiteouts != VARVE_WHITEOUTS_OVERLAY || !varve_is_whiteout(&st))
         return varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT, "it is no directory");
     if (unlinkat(fd, name, 0) < 0)
         return varve_error_set_errno(error, errno, "removing the whiteout");
-    if (!make_directory(all, parent, name, -1, made, error))
-        return FALSE;
-    (*made)->opaque = TRUE;
-    return fsetxattr((*made)->fd, "trusted.overlay.opaque", "y", 1, 0) == 0 ||
-           varve_error_set_errno(error, errno, "making it opaque");
+    return make_directory(all, parent, name, -1, made, error) &&
+           varve_directory_make_opaque(*made, (*made)->fd, error);
 }
 
 /* --- symbolic links -------------------------------------------------------------------------- */

@@ -88,22 +88,36 @@ open_directory(int root, const char *path)
     return varve_fd_open_beneath(root, path, O_RDONLY | O_DIRECTORY);
 }
 
+/* Opens the directory that something is in; *name is what is left of the path. */
+static int
+open_parent(int root, const char *path, const char **name)
+{
+    const char *slash = strrchr(path, '/');
+    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
+    *name = *path == '\0' ? "." : slash == NULL ? path : slash + 1;
+    return open_directory(root, directory);
+}
+
 /* What is below at the path of a directory that was not in the layer; 0: nothing that would show
  * there. */
 static gboolean
 look_below(int parent, const char *path, mode_t *type, GError **error)
 {
-    const char *slash = strrchr(path, '/');
-    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
-    const char *name = *path == '\0' ? "." : slash == NULL ? path : slash + 1;
-    *type = 0;
-    varve_autofd fd = open_directory(parent, directory);
+    const char *name;
     struct stat st;
+    varve_autofd fd = open_parent(parent, path, &name);
+    *type = 0;
     if (fd >= 0 && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         *type = st.st_mode & S_IFMT;
     else if (!varve_fd_is_absent(errno))
         return varve_error_set_errno(error, errno, "looking at it in the layers below");
     return TRUE;
+}
+
+gboolean
+varve_is_whiteout(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
 }
 
 int
@@ -112,7 +126,7 @@ varve_whiteout_remove(int dirfd, const char *name)
     struct stat st, directory;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return varve_fd_is_absent(errno) ? 0 : errno;
-    if (!S_ISCHR(st.st_mode) || st.st_rdev != 0)
+    if (!varve_is_whiteout(&st))
         return 0;
     if (fstat(dirfd, &directory) < 0 || unlinkat(dirfd, name, 0) < 0)
         return errno;
@@ -124,10 +138,9 @@ varve_whiteout_remove(int dirfd, const char *name)
 static gboolean
 settle_whiteout(int root, const char *path, GError **error)
 {
-    const char *slash = strrchr(path, '/');
-    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
-    varve_autofd fd = open_directory(root, directory);
-    int failed = fd < 0 ? 0 : varve_whiteout_remove(fd, slash == NULL ? path : slash + 1);
+    const char *name;
+    varve_autofd fd = open_parent(root, path, &name);
+    int failed = fd < 0 ? 0 : varve_whiteout_remove(fd, name);
     return failed == 0 || varve_error_set_errno(error, failed, "removing the whiteout");
 }
 

@@ -191,7 +191,7 @@ is_whiteout(const VarveWriter *writer, const VarvePlace *place)
     struct stat st;
     return writer->has_whiteouts &&
            fstatat(place->dirfd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISCHR(st.st_mode) && st.st_rdev == 0;
+           varve_is_whiteout(&st);
 }
 
 /* A directory is refused by the kernel, and so is what is on another file system. A symbolic link
@@ -294,7 +294,7 @@ varve_writer_make_directory(VarveWriter *writer, const VarvePlace *place,
     /* What was replaced hid what is below, and so must this. */
     if (replaced && writer->target->whiteouts == VARVE_WHITEOUTS_OVERLAY) {
         int fd = varve_directory_fd(writer->directories, directory, error);
-        if (fd < 0 || !varve_writer_make_opaque(directory, fd, error))
+        if (fd < 0 || !varve_directory_make_opaque(directory, fd, error))
             return FALSE;
     }
     return varve_writer_set_directory(writer, place, directory, entry, FALSE, error);
