@@ -18,9 +18,9 @@ import tarfile
 import threading
 
 import pytest
-from conftest import TIMEOUT, VARVE
+from conftest import DRIVERS, TIMEOUT, VARVE
 from oci import Layer, chain_ids, digest, write_image
-from test_unpack import DRIVERS, pool, presented, tree  # noqa: F401  pool is a fixture
+from test_unpack import presented, tree
 
 NAME = "example.org/app"
 AT_A_TIME = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -199,7 +199,7 @@ def make_images(varve, point, links=True):
 # --- trees there and back -------------------------------------------------------------------------
 
 
-def test_there_and_back(pool, tempdir):  # noqa: F811
+def test_there_and_back(pool, tempdir):
     chain, before, after = make_images(pool, tempdir / "m")
     assert presented(pool, chain, tempdir / "m") == before
     told = commit(pool, "web", f"{NAME}:2")["layer"]
@@ -246,7 +246,7 @@ def test_committed_ones(small, tempdir):
     assert "is a view" in small("snapshot", "package", "look", "-o", "-", status=None).stderr
 
 
-def test_layer_made_elsewhere(pool, tempdir):  # noqa: F811
+def test_layer_made_elsewhere(pool, tempdir):
     """A tree that GNU tar packed, unpacked, packaged and unpacked again is the same tree."""
     source, archive = tempdir / "source", tempdir / "image.tar"
     source.mkdir()
@@ -269,7 +269,7 @@ def test_layer_made_elsewhere(pool, tempdir):  # noqa: F811
     assert package(pool, again) == package(pool, chain)
 
 
-def test_nothing_changed(pool, tempdir):  # noqa: F811
+def test_nothing_changed(pool, tempdir):
     make_images(pool, tempdir / "m")
     chain = pool.json("snapshot", "stat", "web")["parent"]
     pool("snapshot", "prepare", "idle", chain)
@@ -391,7 +391,7 @@ class Packaging:
 
 
 @pytest.mark.parametrize("size", [1000, 90_000_000])
-def test_file_changes_while_it_is_read(pool, tempdir, size):  # noqa: F811
+def test_file_changes_while_it_is_read(pool, tempdir, size):
     """The layer waits to be taken when the large file is cut off, or grows: it stays whole."""
     whole = 60_000_000
     with Mounted(pool, tempdir / "m", "web") as root:

@@ -7,8 +7,8 @@ import stat
 import subprocess
 
 import pytest
+from conftest import DRIVERS
 
-DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs", "zfs": None}
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 
 

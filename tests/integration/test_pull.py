@@ -48,20 +48,6 @@ def no_credentials(monkeypatch, tempdir):
 
 
 @pytest.fixture
-def registry(tempdir):
-    with Distribution(tempdir / "registry") as one:
-        yield one
-
-
-@pytest.fixture
-def image(tempdir):
-    """An OCI layout with an image of three layers, one of 3 MiB and one that is empty."""
-    layout = Layout(tempdir / "image")
-    layout.digest = layout.finish(layout.manifest([noise(3 * MIB), b"", noise(70_000, 1)]))
-    return layout
-
-
-@pytest.fixture
 def large(tempdir):
     """One with one layer of 8 MiB."""
     layout = Layout(tempdir / "large")
