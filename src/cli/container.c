@@ -10,8 +10,7 @@ static struct {
     gboolean force, full;
 } option;
 
-/* --- ls ----------------------------------------------------------------------------------------
- */
+/* --- ls ----------------------------------------------------------------------------------- */
 
 static json_t *
 info_to_json(const VarveContainerInfo *info)
@@ -83,8 +82,7 @@ ls(const Cli *cli, char **args, GError **error)
     return TRUE;
 }
 
-/* --- rm, prune ---------------------------------------------------------------------------------
- */
+/* --- rm, prune ---------------------------------------------------------------------------- */
 
 static gboolean
 remove_one(const char *id, gpointer containers, GError **error)
@@ -121,8 +119,7 @@ prune(const Cli *cli, char **args, GError **error)
     return FALSE;
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------- */
 
 static const GOptionEntry ls_options[] = {
     {"full", 0, 0, G_OPTION_ARG_NONE, &option.full, "print whole names, commands and times", NULL},

@@ -8,8 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the directory -----------------------------------------------------------------------------
- */
+/* --- the directory ------------------------------------------------------------------------ */
 
 static VarveBundle *
 open_bundle(VarveContainers *containers, const char *id, GError **error)
@@ -120,8 +119,7 @@ varve_bundle_close(VarveBundle *bundle)
     g_free(bundle);
 }
 
-/* --- its files ---------------------------------------------------------------------------------
- */
+/* --- its files ---------------------------------------------------------------------------- */
 
 static gboolean
 write_all(int fd, const char *text, GError **error)
