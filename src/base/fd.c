@@ -63,6 +63,24 @@ varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error)
     return result;
 }
 
+gboolean
+varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset)
+{
+    for (gsize done = 0; done < size;) {
+        const guint8 *rest = (const guint8 *)bytes + done;
+        ssize_t n = offset == VARVE_FD_HERE ? write(fd, rest, size - done)
+                                            : pwrite(fd, rest, size - done, offset + (gint64)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n < 0 ? errno : EIO;
+            return FALSE;
+        }
+        done += (gsize)n;
+    }
+    return TRUE;
+}
+
 void
 varve_fd_set_nocow(int fd)
 {

@@ -26,6 +26,11 @@ gboolean varve_fd_is_absent(int errnum);
 /* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
 int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
 
+/* Writes all of it, interrupted or not, at an offset, or where the file is. FALSE with errno set.
+ */
+#define VARVE_FD_HERE ((gint64)-1)
+gboolean varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset);
+
 /* Files that are made in this directory, or this file, if it is still empty, are written in place,
  * where the file system would not do that by itself (btrfs). Does nothing where it cannot. */
 void varve_fd_set_nocow(int fd);
