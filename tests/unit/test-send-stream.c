@@ -244,6 +244,17 @@ test_crc32c(void)
     /* RFC 3720's check value is of the inverted form. */
     g_assert_cmphex(~varve_crc32c(G_MAXUINT32, (const guint8 *)"123456789", 9), ==, 0xe3069283);
     g_assert_cmphex(varve_crc32c(0, (const guint8 *)"\0\0\0", 3), ==, 0);
+
+    /* In whatever pieces it is done. */
+    g_autofree guint8 *bytes = g_malloc(100);
+    for (guint i = 0; i < 100; i++)
+        bytes[i] = (guint8)(i * 37);
+    guint32 whole = varve_crc32c(1, bytes, 100), single = 1;
+    for (guint i = 0; i < 100; i++)
+        single = varve_crc32c(single, bytes + i, 1);
+    g_assert_cmphex(whole, ==, single);
+    for (guint i = 0; i <= 100; i++)
+        g_assert_cmphex(varve_crc32c(varve_crc32c(1, bytes, i), bytes + i, 100 - i), ==, whole);
 }
 
 static GByteArray *
