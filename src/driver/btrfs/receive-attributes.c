@@ -2,6 +2,7 @@
 #include "base/fd.h"
 #include "base/xattrs.h"
 #include "driver/btrfs/receive-internal.h"
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,6 +109,10 @@ varve_receive_utimes(VarveReceive *receive, const VarveSendCommand *command, GEr
     for (gsize i = 0; i < G_N_ELEMENTS(times); i++) {
         if (!check_number((guint64)times[i].tv_nsec, 999999999, "part of a second", error))
             return FALSE;
+    }
+    if (*command->path == '\0') {
+        memcpy(receive->root_times, times, sizeof times);
+        return TRUE;
     }
     if (!find(receive, command->path, &file, error))
         return FALSE;

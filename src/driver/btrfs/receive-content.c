@@ -112,6 +112,15 @@ is_zero(const VarveSendBytes *data)
            memcmp(data->bytes, data->bytes + 1, data->length - 1) == 0;
 }
 
+/* Where it can free the file's last block, what is up to the file's end is up to the block's. */
+static off_t
+length_to_punch(const struct stat *st, guint64 offset, guint64 length)
+{
+    guint64 end = offset + length, block = (guint64)st->st_blksize;
+    gboolean last = end >= (guint64)st->st_size && end <= G_MAXINT64 - block;
+    return (off_t)(last ? (end + block - 1) / block * block - offset : length);
+}
+
 /* Sets *done when that file was in the base, and has a hole there now. */
 static gboolean
 punch(VarveReceive *receive, int fd, guint64 offset, guint64 length, gboolean *done, GError **error)
@@ -122,7 +131,8 @@ punch(VarveReceive *receive, int fd, guint64 offset, guint64 length, gboolean *d
     *done = FALSE;
     if (receive->first_made != 0 && st.st_ino >= receive->first_made)
         return TRUE;
-    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  length_to_punch(&st, offset, length)) < 0)
         return errno == EOPNOTSUPP || varve_places_set_errno(error, errno, "making a hole");
     *done = TRUE;
     return (guint64)st.st_size >= offset + length || ftruncate(fd, (off_t)(offset + length)) == 0 ||

@@ -32,7 +32,8 @@ typedef struct {
     gboolean shared_of_base;
     guint64 first_made;  /* the first inode that was made; all later ones have higher numbers; 0:
                             none  yet, or not looked at */
-    GBytes *default_acl; /* of the root directory: see receive.c; NULL: none */
+    GBytes *default_acl; /* what the root directory gets at the end: see receive.c; NULL: none */
+    struct timespec root_times[2]; /* the same: atime, mtime */
 } VarveReceive;
 
 #define VARVE_DEFAULT_ACL "system.posix_acl_default"

@@ -4,6 +4,7 @@
 #include "driver/btrfs/receive-internal.h"
 #include <linux/limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -17,18 +18,24 @@ read_source(gpointer data, guint8 *buffer, gsize n, GError **error)
     return got;
 }
 
-/* --- the default ACL -------------------------------------------------------------------------- */
+/* --- the root directory ----------------------------------------------------------------------- */
 
 /*
  * The kernel's streams make each file in the root directory, where it gets a name of its own, and
- * move it from there. What is made in a directory with a default ACL inherits it, but a stream
- * tells only of ACLs that there are. So the root directory's own is put aside until all is made.
+ * move it from there. So its times change, which they tell only if it is another one than in the
+ * base, too. And what is made in a directory with a default ACL inherits it, but they tell only of
+ * ACLs that there are. Both are set when all is made.
  */
 static gboolean
-put_default_acl_aside(VarveReceive *receive, GError **error)
+put_root_aside(VarveReceive *receive, GError **error)
 {
     VarveFile root = {receive->target->root, NULL};
     g_autofree guint8 *value = g_malloc(XATTR_SIZE_MAX);
+    struct stat st;
+    if (fstat(root.dirfd, &st) < 0)
+        return varve_error_set_errno(error, errno, "looking at the root directory");
+    receive->root_times[0] = st.st_atim;
+    receive->root_times[1] = st.st_mtim;
     ssize_t size = varve_xattrs_get(root, VARVE_DEFAULT_ACL, value, XATTR_SIZE_MAX);
     if (size < 0)
         return errno == ENODATA || errno == EOPNOTSUPP ||
@@ -39,15 +46,16 @@ put_default_acl_aside(VarveReceive *receive, GError **error)
 }
 
 static gboolean
-put_default_acl_back(VarveReceive *receive, GError **error)
+finish_root(VarveReceive *receive, GError **error)
 {
-    if (receive->default_acl == NULL)
-        return TRUE;
-    gsize size;
-    const void *value = g_bytes_get_data(receive->default_acl, &size);
-    return varve_xattrs_set((VarveFile){receive->target->root, NULL}, VARVE_DEFAULT_ACL, value,
-                            size) == 0 ||
-           varve_places_set_errno(error, errno, "setting the root directory's default ACL");
+    VarveFile root = {receive->target->root, NULL};
+    gsize size = 0;
+    gconstpointer value =
+        receive->default_acl != NULL ? g_bytes_get_data(receive->default_acl, &size) : NULL;
+    if (value != NULL && varve_xattrs_set(root, VARVE_DEFAULT_ACL, value, size) < 0)
+        return varve_places_set_errno(error, errno, "setting the root directory's default ACL");
+    return futimens(root.dirfd, receive->root_times) == 0 ||
+           varve_error_set_errno(error, errno, "setting the root directory's times");
 }
 
 /* --- its beginning ---------------------------------------------------------------------------- */
@@ -70,7 +78,7 @@ begin(VarveReceive *receive, const VarveSendCommand *command, GError **error)
     if (on_base)
         memcpy(receive->base_uuid, command->clone_uuid, VARVE_RECEIVE_UUID);
     receive->begun = TRUE;
-    return put_default_acl_aside(receive, error);
+    return put_root_aside(receive, error);
 }
 
 static gboolean
@@ -140,7 +148,7 @@ carry_out_all(VarveReceive *receive, GError **error)
             !carry_out(receive, &command, error))
             return FALSE;
     } while (command.kind != VARVE_SEND_END);
-    return put_default_acl_back(receive, error) && varve_send_stream_finish(stream, error);
+    return finish_root(receive, error) && varve_send_stream_finish(stream, error);
 }
 
 gboolean
