@@ -16,8 +16,8 @@ VARVE_SHARED void varve_fd_clear(int *fd);
  * Returns -1 with the error set. */
 VARVE_SHARED int varve_fd_open_dir(int dirfd, const char *path, GError **error);
 
-/* Opens what a path leads to beneath a directory, over no symbolic link and no mount point; ""
- * is the directory. Returns -1 with errno set. */
+/* Opens what a path leads to beneath a directory, over no symbolic link, no ".." and no mount
+ * point; "" is the directory. Returns -1 with errno set. */
 int varve_fd_open_beneath(int dirfd, const char *path, int flags);
 
 /* Whether that errno value says that nothing is there, or not what was asked for. */

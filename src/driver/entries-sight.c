@@ -3,7 +3,6 @@
 #include "driver/entries.h"
 #include <linux/limits.h>
 #include <string.h>
-#include <unistd.h>
 
 VarveEntrySight
 varve_entry_sight_new(int root, gboolean old)
@@ -18,12 +17,6 @@ varve_entry_sight_clear(VarveEntrySight *sight)
     sight->dir = NULL;
 }
 
-static int
-open_inside(int dirfd, const char *path)
-{
-    return varve_fd_open_beneath(dirfd, path, O_PATH | O_DIRECTORY);
-}
-
 /* Opens a path in pieces that the kernel takes; it is used up. */
 static int
 open_path(int root, char *path)
@@ -32,14 +25,14 @@ open_path(int root, char *path)
     while (strlen(path) >= PATH_MAX) {
         char *cut = memrchr(path, '/', PATH_MAX - 1);
         *cut = '\0';
-        int next = open_inside(at >= 0 ? at : root, path);
+        int next = varve_fd_open_beneath(at >= 0 ? at : root, path, O_PATH | O_DIRECTORY);
         varve_fd_clear(&at);
         at = next;
         if (at < 0)
             return -1;
         path = cut + 1;
     }
-    return open_inside(at >= 0 ? at : root, path);
+    return varve_fd_open_beneath(at >= 0 ? at : root, path, O_PATH | O_DIRECTORY);
 }
 
 static gboolean
@@ -51,6 +44,12 @@ disagree(const char *path, GError **error)
                            shown);
 }
 
+static gboolean
+is_absent(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+}
+
 gboolean
 varve_entry_sight_open(VarveEntrySight *sight, const VarveEntry *dir, GError **error)
 {
@@ -58,10 +57,10 @@ varve_entry_sight_open(VarveEntrySight *sight, const VarveEntry *dir, GError **e
         return TRUE;
     varve_entry_sight_clear(sight);
     g_autofree char *path = sight->old ? varve_entry_old_path(dir) : varve_entry_path(dir);
-    g_autofree char *rest = g_strdup(path + 1);
+    g_autofree char *rest = g_strdup(path[1] == '\0' ? "." : path + 1);
     sight->dirfd = open_path(sight->root, rest);
     if (sight->dirfd < 0)
-        return varve_fd_is_absent(errno)
+        return is_absent(errno)
                    ? disagree(path, error)
                    : varve_error_set_errno(error, errno, "opening a directory of the snapshot");
     sight->dir = dir;
