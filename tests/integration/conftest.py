@@ -9,6 +9,7 @@
     make_zpool(size)
               the name of a new zpool in a sparse file; skips where there is no zfs
     tempdir   a Path: an empty directory (on the file system of $TMPDIR)
+    alone     libvarve.so without its modules, and the environment that has it used
 
 Everything a test starts, mounts or makes below its tempdir is gone after it. A daemon that did not
 exit with 0 by then, or that a sanitizer complained about, fails its test.
@@ -187,6 +188,18 @@ class Varve:
     def at(self, root):
         """The same command on another root."""
         return Varve(root)
+
+
+@pytest.fixture
+def alone(tempdir):
+    """libvarve.so in a folder of its own, without its modules: (the folder, the environment that has
+    it used)."""
+    folder = tempdir / "lib"
+    folder.mkdir()
+    for library in (BUILD / "src").glob("libvarve.so*"):
+        if library.is_file():
+            shutil.copy2(library, folder / library.name, follow_symlinks=False)
+    return folder, dict(os.environ, LD_LIBRARY_PATH=str(folder))
 
 
 @pytest.fixture
