@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
 #include "image/export.h"
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

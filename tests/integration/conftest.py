@@ -12,6 +12,7 @@
     registry  Debian's docker-registry, running
     image     the layout of an image to push to it
     tempdir   a Path: an empty directory (on the file system of $TMPDIR)
+    alone     libvarve.so without its modules, and the environment that has it used
 
 Everything a test starts, mounts or makes below its tempdir is gone after it. A daemon that did not
 exit with 0 by then, or that a sanitizer complained about, fails its test.
@@ -193,6 +194,18 @@ class Varve:
     def at(self, root):
         """The same command on another root."""
         return Varve(root)
+
+
+@pytest.fixture
+def alone(tempdir):
+    """libvarve.so in a folder of its own, without its modules: (the folder, the environment that has
+    it used)."""
+    folder = tempdir / "lib"
+    folder.mkdir()
+    for library in (BUILD / "src").glob("libvarve.so*"):
+        if library.is_file():
+            shutil.copy2(library, folder / library.name, follow_symlinks=False)
+    return folder, dict(os.environ, LD_LIBRARY_PATH=str(folder))
 
 
 @pytest.fixture

@@ -879,16 +879,6 @@ def test_on_a_terminal(varve, registry, tempdir, rows, columns):
 # --- the module -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def alone(tempdir):
-    """libvarve.so in a folder of its own: (the folder, the environment that has it used)."""
-    folder = make_dir(tempdir / "lib")
-    for library in (BUILD / "src").glob("libvarve.so*"):
-        if library.is_file():
-            shutil.copy2(library, folder / library.name, follow_symlinks=False)
-    return folder, dict(os.environ, LD_LIBRARY_PATH=str(folder))
-
-
 def test_module_is_missing(varve, alone):
     folder, env = alone
     done = varve("image", "pull", "debian", status=PRECONDITION, env=env)
