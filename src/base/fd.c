@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void
@@ -23,6 +25,16 @@ varve_fd_open_dir(int dirfd, const char *path, GError **error)
     if (fd < 0)
         varve_error_set_errno(error, errno, "opening directory %s", path);
     return fd;
+}
+
+int
+varve_fd_open_beneath(int dirfd, const char *path, int flags)
+{
+    struct open_how how = {
+        .flags = (guint64)(flags | O_CLOEXEC),
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+    };
+    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 }
 
 int

@@ -16,6 +16,10 @@ VARVE_SHARED void varve_fd_clear(int *fd);
  * Returns -1 with the error set. */
 VARVE_SHARED int varve_fd_open_dir(int dirfd, const char *path, GError **error);
 
+/* Opens a path that is nowhere but beneath dirfd: passes no symbolic link, no "..", and no mount.
+ * Returns -1 with errno set. */
+int varve_fd_open_beneath(int dirfd, const char *path, int flags);
+
 /* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
 int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
 

@@ -35,9 +35,12 @@ varve_xattrs_get(VarveFile file, const char *name, void *value, size_t size)
                              : lgetxattr(proc_path(file).text, name, value, size);
 }
 
-static int
-set_xattr(VarveFile file, const char *name, const void *value, size_t size)
+int
+varve_xattrs_set(VarveFile file, const char *name, const void *value, size_t size)
 {
+    if (value == NULL)
+        return file.name == NULL ? fremovexattr(file.dirfd, name)
+                                 : lremovexattr(proc_path(file).text, name);
     return file.name == NULL ? fsetxattr(file.dirfd, name, value, size, 0)
                              : lsetxattr(proc_path(file).text, name, value, size, 0);
 }
@@ -128,7 +131,7 @@ copy_xattr(VarveFile from, VarveFile to, const char *name, char *value, GError *
     ssize_t size = varve_xattrs_get(from, name, value, XATTR_SIZE_MAX);
     if (size < 0)
         return errno == ENODATA || varve_error_set_errno(error, errno, "reading xattr %s", name);
-    return set_xattr(to, name, value, (size_t)size) == 0 ||
+    return varve_xattrs_set(to, name, value, (size_t)size) == 0 ||
            varve_error_set_errno(error, errno, "setting xattr %s", name);
 }
 

@@ -19,6 +19,10 @@ gboolean varve_xattrs_equal(VarveFile a, gboolean a_in_layer, VarveFile b, gbool
  * none of that name). */
 ssize_t varve_xattrs_get(VarveFile file, const char *name, void *value, size_t size);
 
+/* Sets one, or with value NULL takes it away, as setxattr(2) and removexattr(2) do: 0, or -1 with
+ * errno set. */
+int varve_xattrs_set(VarveFile file, const char *name, const void *value, size_t size);
+
 /* All that a file has, but for those that one of another name says again. */
 typedef struct {
     char *name;
