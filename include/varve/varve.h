@@ -14,5 +14,6 @@
 #include <varve/mount.h>
 #include <varve/snapshot.h>
 #include <varve/stream.h>
+#include <varve/transfer.h>
 
 #endif

@@ -295,3 +295,35 @@ varve_xattrs_read(VarveFile file, GError **error)
     }
     return g_steal_pointer(&xattrs);
 }
+
+/* --- replacing -------------------------------------------------------------------------------- */
+
+static gboolean
+is_among(const char *name, const VarveXattr *wanted, gsize n)
+{
+    for (gsize i = 0; i < n; i++) {
+        if (g_str_equal(wanted[i].name, name))
+            return TRUE;
+    }
+    return g_str_equal(name, "security.selinux") || !is_wanted(name, VARVE_XATTRS_ALL);
+}
+
+gboolean
+varve_xattrs_replace(VarveFile file, const VarveXattr *wanted, gsize n, GError **error)
+{
+    g_auto(List) list;
+    int failed = read_list(file, &list);
+    if (failed != 0)
+        return varve_error_set_errno(error, failed, "listing xattrs");
+    for (const char *name = list.names; name < list.names + list.length; name += strlen(name) + 1) {
+        if (!is_among(name, wanted, n) && varve_xattrs_set(file, name, NULL, 0) < 0 &&
+            errno != ENODATA)
+            return varve_error_set_errno(error, errno, "removing xattr %s", name);
+    }
+    for (gsize i = 0; i < n; i++) {
+        const void *value = wanted[i].size > 0 ? (const void *)wanted[i].value : "";
+        if (varve_xattrs_set(file, wanted[i].name, value, wanted[i].size) < 0)
+            return varve_error_set_errno(error, errno, "setting xattr %s", wanted[i].name);
+    }
+    return TRUE;
+}

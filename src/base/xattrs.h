@@ -34,4 +34,8 @@ typedef struct {
  * vanishes meanwhile has none. NULL with the error set. */
 GArray *varve_xattrs_read(VarveFile file, GError **error);
 
+/* Gives a file these and takes all others away, but for SELinux's label, which is the host's
+ * matter. */
+gboolean varve_xattrs_replace(VarveFile file, const VarveXattr *wanted, gsize n, GError **error);
+
 #endif

@@ -157,6 +157,7 @@ static const GOptionEntry diff_options[] = {
 #define SEE_TREE   "'varve snapshot tree' shows what stands on what"
 #define SEE_LS     "'varve snapshot ls' lists what there is"
 #define SEE_ACTIVE "'varve snapshot ls kind==active' lists what can be committed"
+#define SEE_HAVES  "'varve snapshot haves' lists what it can be the difference to"
 #define MAKE_VIEW  "'varve snapshot view KEY NAME' makes a view of it, which can be mounted"
 
 static const GOptionEntry package_options[] = {
@@ -164,6 +165,26 @@ static const GOptionEntry package_options[] = {
      "where to; - is standard output", "PATH"},
     {"compression", 0, 0, G_OPTION_ARG_FILENAME, &cli_snapshot_options.compression,
      "gzip, the default, zstd or none", "KIND"},
+    {NULL},
+};
+
+static const GOptionEntry send_options[] = {
+    {"base", 'b', 0, G_OPTION_ARG_FILENAME_ARRAY, &option.base,
+     "a snapshot that the receiver has, by its name here or its universal id; may be repeated",
+     "BASE"},
+    {"accept", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.accept,
+     "a driver's own format that the receiver takes, as its 'haves' tells; may be repeated",
+     "FORMAT"},
+    {"format", 0, 0, G_OPTION_ARG_FILENAME, &option.format,
+     "auto, the default: the driver's own if it is accepted; portable; or native", "KIND"},
+    {"compression", 0, 0, G_OPTION_ARG_FILENAME, &option.compression,
+     "auto, the default: zstd where it gains; or none", "KIND"},
+    {NULL},
+};
+
+static const GOptionEntry receive_options[] = {
+    {"label", 'l', G_OPTION_FLAG_FILENAME, G_OPTION_ARG_CALLBACK, (gpointer)add_label,
+     "a label; may be repeated", "KEY=VALUE"},
     {NULL},
 };
 
@@ -352,6 +373,53 @@ static const CliVerb verbs[] = {
         .flags = CLI_LOOK,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
         .run = cli_snapshot_package,
+    },
+    {
+        .name = "send",
+        .synopsis = "NAME [--base BASE]... [--accept FORMAT]... [--format KIND]",
+        .summary = "Write a committed snapshot to standard output, for another pool",
+        .about =
+            "In full, or the difference to the newest BASE that it stands on. Every driver takes\n"
+            "a portable stream. What is cut off or damaged on the way is refused when received.",
+        .example = "varve snapshot send monday > monday.stream\n"
+                   "varve snapshot send tuesday --base monday | ssh host varve snapshot receive\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = send_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_send,
+    },
+    {
+        .name = "receive",
+        .synopsis = "[NAME] [--label KEY=VALUE]...",
+        .summary = "Make a committed snapshot of a stream on standard input",
+        .about =
+            "Under the name that it has where it comes from, or under NAME; with the labels that\n"
+            "it has there, and those given here. Prints its universal id. A stream that is not\n"
+            "whole and unchanged is refused, and changes nothing.",
+        .example = "varve snapshot receive < monday.stream\n",
+        .max_args = 1,
+        .options = receive_options,
+        .needs = CLI_NEEDS_POOL,
+        .hint =
+            {[VARVE_ERROR_FAILED_PRECONDITION] = SEE_HAVES, [VARVE_ERROR_ALREADY_EXISTS] = SEE_LS},
+        .run = cli_snapshot_receive,
+    },
+    {
+        .name = "haves",
+        .synopsis = "[KEY]",
+        .summary = "List the universal ids of snapshots that were sent or received",
+        .about =
+            "The newest first; of those that KEY stands on, or of all. A sender takes them as\n"
+            "--base. With --json also the driver's own format of streams.",
+        .example = "varve snapshot haves\n",
+        .max_args = 1,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_haves,
     },
     {
         .name = "usage",

@@ -8,9 +8,10 @@
  *     engine.c        a root: open, close, information
  *     pool.c          pools: open, find, list
  *     pool-make.c     pools: make, take away
- *     create.c, commit.c, remove.c, update.c, rules.c
+ *     create.c, commit.c, fill.c, remove.c, update.c, rules.c
  *                     the operations that change snapshots, and their rules
  *     query.c, changes.c   the operations that look
+ *     identity.c      by which a snapshot is known in other stores
  *     place.c, trees.c     the way to a snapshot's files
  *     housekeeping.c  what nobody waits for: freeing, recovery
  *     search.c        what a crash left, found by looking at the disk
@@ -147,6 +148,15 @@ typedef gboolean (*VarveMakeFunc)(VarvePool *pool, VarveDriverSnapshot *snapshot
  * VARVE_ERROR_ALREADY_EXISTS and they are passed over until the search has removed them. */
 gboolean varve_make_fresh(VarvePool *pool, VarveDriverSnapshot *snapshot, VarveMakeFunc func,
                           gpointer data, guint *slot, GError **error);
+
+/* --- commit.c ------------------------------------------------------------------------------ */
+
+/* Makes what is on disk immutable and durable; a relaxed pool does not wait for the latter. */
+gboolean varve_commit_on_disk(VarvePool *pool, guint64 id, GError **error);
+
+/* Publishes a committed snapshot: it is durable when the caller is told of it, unless the pool is
+ * relaxed. */
+gboolean varve_commit_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error);
 
 /* --- labels.c ------------------------------------------------------------------------------ */
 

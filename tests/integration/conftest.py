@@ -182,7 +182,9 @@ class Varve:
         command = [VARVE, "--root", self.root, *args]
         options = dict(capture_output=True, text=True, timeout=TIMEOUT) | kwargs
         done = subprocess.run(command, **options)
-        assert not SANITIZER.search(done.stderr or ""), done.stderr
+        told = done.stderr or ""
+        told = told.decode(errors="replace") if isinstance(told, bytes) else told
+        assert not SANITIZER.search(told), told
         if status is not None:
             assert done.returncode == status, f"{args}: exit {done.returncode}\n{done.stderr}"
         return done
