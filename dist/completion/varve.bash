@@ -6,7 +6,7 @@
 # they are offered; names that hold a control character are not offered.
 
 _varve_pool_verbs="create ls inspect rm drivers"
-_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package usage label rm"
+_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package send receive haves usage label rm"
 _varve_image_verbs="ls inspect history import pull push unpack commit export tag rm prune"
 _varve_container_verbs="ls rm prune"
 _varve_volume_verbs="create ls inspect snapshot fork import haves mount umount rm"
@@ -63,7 +63,7 @@ _varve_arguments() {
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
     "snapshot commit 1" | "snapshot capture 1") _varve_names snapshot ls kind==active ;;
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
-    "snapshot stat 0" | "snapshot diff 0" | "snapshot package 0" | "image commit 0" | "snapshot label 0") _varve_names snapshot ls ;;
+    "snapshot stat 0" | "snapshot diff 0" | "snapshot package 0" | "snapshot send 0" | "snapshot haves 0" | "image commit 0" | "snapshot label 0") _varve_names snapshot ls ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
     "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0" | "image push 0") _varve_names image ls ;;
     "image export "* | "image rm "* | "image pull 0") _varve_names image ls ;;
@@ -92,6 +92,8 @@ _varve_options() {
     "snapshot tree") options+=" --full --usage" ;;
     "snapshot diff") options+=" --summary --quiet --null" ;;
     "snapshot package") options+=" --output --compression" ;;
+    "snapshot send") options+=" --base --accept --format --compression" ;;
+    "snapshot receive") options+=" --label" ;;
     "snapshot usage") options+=" --full" ;;
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;

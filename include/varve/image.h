@@ -229,7 +229,8 @@ typedef struct {
  * brought is left.
  * Errors: VARVE_ERROR_NOT_FOUND (no such file, or no image of that name in it),
  * VARVE_ERROR_INVALID_ARGUMENT (it is no image archive, or a malformed one),
- * VARVE_ERROR_CORRUPT (a blob is not what its digest or size says, or is missing). */
+ * VARVE_ERROR_CORRUPT (a blob is not what its digest or size says, or is missing),
+ * VARVE_ERROR_FAILED_PRECONDITION (a tar, and libvarve-archive is not installed). */
 VARVE_PUBLIC GPtrArray *varve_images_import(VarveImages *images, const char *path,
                                             const VarveImageImport *options, GError **error);
 
@@ -246,7 +247,8 @@ typedef enum {
 /* Writes images, whose names end with NULL, to a file or directory that must not exist yet. Blobs
  * are byte for byte what was imported, and the archive of the same images is the same to the byte.
  * platform: only the image for that one, as its manifest; NULL: all that is here of it. When it
- * fails, nothing is left. */
+ * fails, nothing is left. VARVE_ERROR_FAILED_PRECONDITION: a tar, and libvarve-archive is not
+ * installed. */
 VARVE_PUBLIC gboolean varve_images_export(VarveImages *images, const char *const *names,
                                           const VarvePlatform *platform, VarveImageFormat format,
                                           const char *path, GError **error);

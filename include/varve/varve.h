@@ -14,6 +14,7 @@
 #include <varve/mount.h>
 #include <varve/snapshot.h>
 #include <varve/stream.h>
+#include <varve/transfer.h>
 #include <varve/volume.h>
 
 #endif

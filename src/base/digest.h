@@ -14,7 +14,7 @@
 VARVE_SHARED gboolean varve_digest_check(const char *text, GError **error);
 
 /* The digits of a digest. */
-const char *varve_digest_hex(const char *digest);
+VARVE_SHARED const char *varve_digest_hex(const char *digest);
 
 /* The digest of bytes in memory. */
 VARVE_SHARED char *varve_digest_of(const void *bytes, gsize size);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void
@@ -26,6 +28,22 @@ varve_fd_open_dir(int dirfd, const char *path, GError **error)
 }
 
 int
+varve_fd_open_beneath(int dirfd, const char *path, int flags)
+{
+    const struct open_how how = {
+        .flags = (guint64)(flags | O_CLOEXEC),
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+    };
+    return (int)syscall(SYS_openat2, dirfd, *path == '\0' ? "." : path, &how, sizeof how);
+}
+
+gboolean
+varve_fd_is_absent(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+}
+
+int
 varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error)
 {
     gboolean made = mkdirat(dirfd, path, mode) == 0;
@@ -43,6 +61,24 @@ varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error)
     int result = fd;
     fd = -1;
     return result;
+}
+
+gboolean
+varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset)
+{
+    for (gsize done = 0; done < size;) {
+        const guint8 *rest = (const guint8 *)bytes + done;
+        ssize_t n = offset == VARVE_FD_HERE ? write(fd, rest, size - done)
+                                            : pwrite(fd, rest, size - done, offset + (gint64)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n < 0 ? errno : EIO;
+            return FALSE;
+        }
+        done += (gsize)n;
+    }
+    return TRUE;
 }
 
 void

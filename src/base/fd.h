@@ -16,8 +16,20 @@ VARVE_SHARED void varve_fd_clear(int *fd);
  * Returns -1 with the error set. */
 VARVE_SHARED int varve_fd_open_dir(int dirfd, const char *path, GError **error);
 
+/* Opens what a path leads to beneath a directory, over no symbolic link, no ".." and no mount
+ * point; "" is the directory. Returns -1 with errno set. */
+int varve_fd_open_beneath(int dirfd, const char *path, int flags);
+
+/* Whether that errno value says that nothing is there, or not what was asked for. */
+gboolean varve_fd_is_absent(int errnum);
+
 /* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
 int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
+
+/* Writes all of it, interrupted or not, at an offset, or where the file is. FALSE with errno set.
+ */
+#define VARVE_FD_HERE ((gint64)-1)
+gboolean varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset);
 
 /* Files that are made in this directory, or this file, if it is still empty, are written in place,
  * where the file system would not do that by itself (btrfs). Does nothing where it cannot. */

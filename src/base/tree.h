@@ -21,8 +21,8 @@ typedef struct {
 
 /* Removes name beneath dirfd, whatever it is, with everything in it. Succeeds when there is none.
  */
-gboolean varve_tree_remove(int dirfd, const char *name, const VarveTreeWatch *watch,
-                           GError **error);
+VARVE_SHARED gboolean varve_tree_remove(int dirfd, const char *name, const VarveTreeWatch *watch,
+                                        GError **error);
 
 /* Adds up allocated bytes and inodes of the tree, each hard-linked file once. */
 gboolean varve_tree_usage(int dirfd, const char *name, gint64 *bytes, gint64 *inodes,

@@ -35,9 +35,12 @@ varve_xattrs_get(VarveFile file, const char *name, void *value, size_t size)
                              : lgetxattr(proc_path(file).text, name, value, size);
 }
 
-static int
-set_xattr(VarveFile file, const char *name, const void *value, size_t size)
+int
+varve_xattrs_set(VarveFile file, const char *name, const void *value, size_t size)
 {
+    if (value == NULL)
+        return file.name == NULL ? fremovexattr(file.dirfd, name)
+                                 : lremovexattr(proc_path(file).text, name);
     return file.name == NULL ? fsetxattr(file.dirfd, name, value, size, 0)
                              : lsetxattr(proc_path(file).text, name, value, size, 0);
 }
@@ -128,7 +131,7 @@ copy_xattr(VarveFile from, VarveFile to, const char *name, char *value, GError *
     ssize_t size = varve_xattrs_get(from, name, value, XATTR_SIZE_MAX);
     if (size < 0)
         return errno == ENODATA || varve_error_set_errno(error, errno, "reading xattr %s", name);
-    return set_xattr(to, name, value, (size_t)size) == 0 ||
+    return varve_xattrs_set(to, name, value, (size_t)size) == 0 ||
            varve_error_set_errno(error, errno, "setting xattr %s", name);
 }
 
@@ -291,4 +294,36 @@ varve_xattrs_read(VarveFile file, GError **error)
             return NULL;
     }
     return g_steal_pointer(&xattrs);
+}
+
+/* --- replacing -------------------------------------------------------------------------------- */
+
+static gboolean
+is_among(const char *name, const VarveXattr *wanted, gsize n)
+{
+    for (gsize i = 0; i < n; i++) {
+        if (g_str_equal(wanted[i].name, name))
+            return TRUE;
+    }
+    return g_str_equal(name, "security.selinux") || !is_wanted(name, VARVE_XATTRS_ALL);
+}
+
+gboolean
+varve_xattrs_replace(VarveFile file, const VarveXattr *wanted, gsize n, GError **error)
+{
+    g_auto(List) list;
+    int failed = read_list(file, &list);
+    if (failed != 0)
+        return varve_error_set_errno(error, failed, "listing xattrs");
+    for (const char *name = list.names; name < list.names + list.length; name += strlen(name) + 1) {
+        if (!is_among(name, wanted, n) && varve_xattrs_set(file, name, NULL, 0) < 0 &&
+            errno != ENODATA)
+            return varve_error_set_errno(error, errno, "removing xattr %s", name);
+    }
+    for (gsize i = 0; i < n; i++) {
+        const void *value = wanted[i].size > 0 ? (const void *)wanted[i].value : "";
+        if (varve_xattrs_set(file, wanted[i].name, value, wanted[i].size) < 0)
+            return varve_error_set_errno(error, errno, "setting xattr %s", wanted[i].name);
+    }
+    return TRUE;
 }

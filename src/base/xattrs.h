@@ -19,6 +19,10 @@ gboolean varve_xattrs_equal(VarveFile a, gboolean a_in_layer, VarveFile b, gbool
  * none of that name). */
 ssize_t varve_xattrs_get(VarveFile file, const char *name, void *value, size_t size);
 
+/* Sets one, or with value NULL takes it away, as setxattr(2) and removexattr(2) do: 0, or -1 with
+ * errno set. */
+int varve_xattrs_set(VarveFile file, const char *name, const void *value, size_t size);
+
 /* All that a file has, but for those that one of another name says again. */
 typedef struct {
     char *name;
@@ -29,5 +33,9 @@ typedef struct {
 /* In the order of their names: GArray of VarveXattr, which frees what is in it. A file that
  * vanishes meanwhile has none. NULL with the error set. */
 GArray *varve_xattrs_read(VarveFile file, GError **error);
+
+/* Gives a file these and takes all others away, but for SELinux's label, which is the host's
+ * matter. */
+gboolean varve_xattrs_replace(VarveFile file, const VarveXattr *wanted, gsize n, GError **error);
 
 #endif

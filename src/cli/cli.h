@@ -97,6 +97,14 @@ gboolean cli_add_pair(GHashTable **table, const char *option_name, const char *p
 /* The words that call a verb: "pool ls", or "run". To be freed. */
 char *cli_words(const CliNoun *noun, const CliVerb *verb);
 
+/* --- each.c -------------------------------------------------------------------------------- */
+
+/* Does something to each of the names on the line. One failure does not spare the others, unless it
+ * is that the user cancelled; each is told, and the last one is the command's. */
+typedef gboolean (*CliEachFunc)(const char *name, gpointer data, GError **error);
+gboolean cli_for_each(const Cli *cli, char **names, CliEachFunc func, gpointer data,
+                      GError **error);
+
 /* --- help.c -------------------------------------------------------------------------------- */
 
 /* Help for everything, for a noun, or for a verb; noun and verb may be NULL. */

@@ -10,8 +10,7 @@ static struct {
     gboolean force, full;
 } option;
 
-/* --- ls ----------------------------------------------------------------------------------------
- */
+/* --- ls ----------------------------------------------------------------------------------- */
 
 static json_t *
 info_to_json(const VarveContainerInfo *info)
@@ -83,30 +82,19 @@ ls(const Cli *cli, char **args, GError **error)
     return TRUE;
 }
 
-/* --- rm, prune ---------------------------------------------------------------------------------
- */
+/* --- rm, prune ---------------------------------------------------------------------------- */
 
-/* One that cannot be removed does not spare the others. */
+static gboolean
+remove_one(const char *id, gpointer containers, GError **error)
+{
+    return varve_containers_remove(containers, id, option.force, error);
+}
+
 static gboolean
 rm(const Cli *cli, char **args, GError **error)
 {
     g_autoptr(VarveContainers) containers = varve_containers_open(cli->engine, error);
-    g_autoptr(GError) last = NULL;
-    if (containers == NULL)
-        return FALSE;
-    for (; *args != NULL; args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_containers_remove(containers, *args, option.force, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return containers != NULL && cli_for_each(cli, args, remove_one, containers, error);
 }
 
 static gboolean
@@ -131,8 +119,7 @@ prune(const Cli *cli, char **args, GError **error)
     return FALSE;
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------- */
 
 static const GOptionEntry ls_options[] = {
     {"full", 0, 0, G_OPTION_ARG_NONE, &option.full, "print whole names, commands and times", NULL},

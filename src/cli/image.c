@@ -80,27 +80,17 @@ tag(const Cli *cli, char **args, GError **error)
     return images != NULL && varve_images_tag(images, args[0], args[1], error);
 }
 
-/* One that cannot be removed does not spare the others. */
+static gboolean
+remove_one(const char *name, gpointer images, GError **error)
+{
+    return varve_images_remove(images, name, error);
+}
+
 static gboolean
 rm(const Cli *cli, char **args, GError **error)
 {
     g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
-    g_autoptr(GError) last = NULL;
-    if (images == NULL)
-        return FALSE;
-    for (; *args != NULL; args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_images_remove(images, *args, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return images != NULL && cli_for_each(cli, args, remove_one, images, error);
 }
 
 static gboolean

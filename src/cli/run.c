@@ -20,8 +20,7 @@ add_label(const char *name, const char *value, gpointer data, GError **error)
     return cli_add_pair(&option.labels, "--label", value, error);
 }
 
-/* --- the line ----------------------------------------------------------------------------------
- */
+/* --- the line ----------------------------------------------------------------------------- */
 
 /* Lists and the image are the caller's. */
 static gboolean
@@ -104,8 +103,7 @@ run(const Cli *cli, char **args, GError **error)
            varve_containers_run(containers, cli->pool, &options, &cli->outcome->status, error);
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------- */
 
 #define FILENAME(name, letter, variable, text, argument)                                           \
     {                                                                                              \

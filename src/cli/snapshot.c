@@ -98,25 +98,16 @@ label(const Cli *cli, char **args, GError **error)
 
 /* --- removing ------------------------------------------------------------------------------ */
 
-/* One that cannot be removed does not spare the others; each failure is told, and the last one is
- * the command's. */
+static gboolean
+remove_one(const char *key, gpointer pool, GError **error)
+{
+    return varve_snapshot_remove(pool, key, error);
+}
+
 static gboolean
 rm(const Cli *cli, char **args, GError **error)
 {
-    g_autoptr(GError) last = NULL;
-    for (; *args != NULL && !g_error_matches(last, VARVE_ERROR, VARVE_ERROR_CANCELLED); args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_snapshot_remove(cli->pool, *args, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return cli_for_each(cli, args, remove_one, cli->pool, error);
 }
 
 /* --- the table ----------------------------------------------------------------------------- */
@@ -166,6 +157,7 @@ static const GOptionEntry diff_options[] = {
 #define SEE_TREE   "'varve snapshot tree' shows what stands on what"
 #define SEE_LS     "'varve snapshot ls' lists what there is"
 #define SEE_ACTIVE "'varve snapshot ls kind==active' lists what can be committed"
+#define SEE_HAVES  "'varve snapshot haves' lists what it can be the difference to"
 #define MAKE_VIEW  "'varve snapshot view KEY NAME' makes a view of it, which can be mounted"
 
 static const GOptionEntry package_options[] = {
@@ -173,6 +165,26 @@ static const GOptionEntry package_options[] = {
      "where to; - is standard output", "PATH"},
     {"compression", 0, 0, G_OPTION_ARG_FILENAME, &cli_snapshot_options.compression,
      "gzip, the default, zstd or none", "KIND"},
+    {NULL},
+};
+
+static const GOptionEntry send_options[] = {
+    {"base", 'b', 0, G_OPTION_ARG_FILENAME_ARRAY, &option.base,
+     "a snapshot that the receiver has, by its name here or its universal id; may be repeated",
+     "BASE"},
+    {"accept", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.accept,
+     "a driver's own format that the receiver takes, as its 'haves' tells; may be repeated",
+     "FORMAT"},
+    {"format", 0, 0, G_OPTION_ARG_FILENAME, &option.format,
+     "auto, the default: the driver's own if it is accepted; portable; or native", "KIND"},
+    {"compression", 0, 0, G_OPTION_ARG_FILENAME, &option.compression,
+     "auto, the default: zstd where it gains; or none", "KIND"},
+    {NULL},
+};
+
+static const GOptionEntry receive_options[] = {
+    {"label", 'l', G_OPTION_FLAG_FILENAME, G_OPTION_ARG_CALLBACK, (gpointer)add_label,
+     "a label; may be repeated", "KEY=VALUE"},
     {NULL},
 };
 
@@ -361,6 +373,53 @@ static const CliVerb verbs[] = {
         .flags = CLI_LOOK,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
         .run = cli_snapshot_package,
+    },
+    {
+        .name = "send",
+        .synopsis = "NAME [--base BASE]... [--accept FORMAT]... [--format KIND]",
+        .summary = "Write a committed snapshot to standard output, for another pool",
+        .about =
+            "In full, or the difference to the newest BASE that it stands on. Every driver takes\n"
+            "a portable stream. What is cut off or damaged on the way is refused when received.",
+        .example = "varve snapshot send monday > monday.stream\n"
+                   "varve snapshot send tuesday --base monday | ssh host varve snapshot receive\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = send_options,
+        .needs = CLI_NEEDS_POOL,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_send,
+    },
+    {
+        .name = "receive",
+        .synopsis = "[NAME] [--label KEY=VALUE]...",
+        .summary = "Make a committed snapshot of a stream on standard input",
+        .about =
+            "Under the name that it has where it comes from, or under NAME; with the labels that\n"
+            "it has there, and those given here. Prints its universal id. A stream that is not\n"
+            "whole and unchanged is refused, and changes nothing.",
+        .example = "varve snapshot receive < monday.stream\n",
+        .max_args = 1,
+        .options = receive_options,
+        .needs = CLI_NEEDS_POOL,
+        .hint =
+            {[VARVE_ERROR_FAILED_PRECONDITION] = SEE_HAVES, [VARVE_ERROR_ALREADY_EXISTS] = SEE_LS},
+        .run = cli_snapshot_receive,
+    },
+    {
+        .name = "haves",
+        .synopsis = "[KEY]",
+        .summary = "List the universal ids of snapshots that were sent or received",
+        .about =
+            "The newest first; of those that KEY stands on, or of all. A sender takes them as\n"
+            "--base. With --json also the driver's own format of streams.",
+        .example = "varve snapshot haves\n",
+        .max_args = 1,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_snapshot_haves,
     },
     {
         .name = "usage",

@@ -11,7 +11,8 @@ extern struct CliSnapshotOptions {
     GHashTable *labels;
     char *mount;
     char *parent;
-    char *output, *compression;
+    char *output, *compression, *format;
+    char **base, **accept;
     gboolean full;
     gboolean usage;
     gboolean summary;
@@ -41,6 +42,12 @@ gboolean cli_snapshot_usage(const Cli *cli, char **args, GError **error);
 /* --- snapshot-diff.c ---------------------------------------------------------------------- */
 
 gboolean cli_snapshot_diff(const Cli *cli, char **args, GError **error);
+
+/* --- snapshot-stream.c --------------------------------------------------------------------- */
+
+gboolean cli_snapshot_send(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_receive(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_haves(const Cli *cli, char **args, GError **error);
 
 /* --- snapshot-tree.c ----------------------------------------------------------------------- */
 

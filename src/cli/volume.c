@@ -142,32 +142,22 @@ umount_volume(const Cli *cli, char **args, GError **error)
 /* --- removing ----------------------------------------------------------------------------------
  */
 
-/* One that cannot be removed does not spare the others. */
 static gboolean
-rm(const Cli *cli, char **args, GError **error)
+remove_one(const char *id, gpointer volumes, GError **error)
 {
-    g_autoptr(VarveVolumes) volumes = varve_volumes_open(cli->engine, error);
-    g_autoptr(GError) last = NULL;
-    if (volumes == NULL)
-        return FALSE;
-    if (option.only && option.recursive)
-        return cli_usage_error(error, "--only and --recursive are opposites");
     VarveVolumesOthers others = option.recursive ? VARVE_VOLUMES_RECURSIVE
                                 : option.only    ? VARVE_VOLUMES_ONLY
                                                  : VARVE_VOLUMES_REFUSE;
-    for (; *args != NULL && !g_error_matches(last, VARVE_ERROR, VARVE_ERROR_CANCELLED); args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_volumes_destroy(volumes, *args, others, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return varve_volumes_destroy(volumes, id, others, error);
+}
+
+static gboolean
+rm(const Cli *cli, char **args, GError **error)
+{
+    if (option.only && option.recursive)
+        return cli_usage_error(error, "--only and --recursive are opposites");
+    g_autoptr(VarveVolumes) volumes = varve_volumes_open(cli->engine, error);
+    return volumes != NULL && cli_for_each(cli, args, remove_one, volumes, error);
 }
 
 /* --- the table ---------------------------------------------------------------------------------

@@ -8,8 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the directory -----------------------------------------------------------------------------
- */
+/* --- the directory ------------------------------------------------------------------------ */
 
 static VarveBundle *
 open_bundle(VarveContainers *containers, const char *id, GError **error)
@@ -120,19 +119,13 @@ varve_bundle_close(VarveBundle *bundle)
     g_free(bundle);
 }
 
-/* --- its files ---------------------------------------------------------------------------------
- */
+/* --- its files ---------------------------------------------------------------------------- */
 
 static gboolean
 write_all(int fd, const char *text, GError **error)
 {
-    for (gsize left = strlen(text); left > 0;) {
-        gssize n = write(fd, text, left);
-        if (n < 0 && errno != EINTR)
-            return varve_error_set_errno(error, errno, "writing");
-        text += MAX(n, 0);
-        left -= (gsize)MAX(n, 0);
-    }
+    if (!varve_fd_write_all(fd, text, strlen(text), VARVE_FD_HERE))
+        return varve_error_set_errno(error, errno, "writing");
     return fsync(fd) == 0 || varve_error_set_errno(error, errno, "syncing");
 }
 

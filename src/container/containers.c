@@ -44,8 +44,7 @@ varve_containers_close(VarveContainers *containers)
     g_free(containers);
 }
 
-/* --- looking -----------------------------------------------------------------------------------
- */
+/* --- looking ------------------------------------------------------------------------------ */
 
 void
 varve_container_info_free(VarveContainerInfo *info)

@@ -20,8 +20,7 @@ varve_container_id_check(const char *id, GError **error)
                            id, MAX_NAME);
 }
 
-/* --- text --------------------------------------------------------------------------------------
- */
+/* --- text --------------------------------------------------------------------------------- */
 
 /* The runtime reads JSON, which has no other. */
 static gboolean
@@ -72,8 +71,7 @@ check_labels(GHashTable *labels, GError **error)
     return TRUE;
 }
 
-/* --- volumes -----------------------------------------------------------------------------------
- */
+/* --- volumes ------------------------------------------------------------------------------ */
 
 void
 varve_volume_binding_clear(VarveVolumeBinding *binding)
@@ -118,8 +116,7 @@ check_volumes(const char *const *volumes, GError **error)
     return TRUE;
 }
 
-/* --- all ---------------------------------------------------------------------------------------
- */
+/* --- all ---------------------------------------------------------------------------------- */
 
 static gboolean
 check_env(const char *const *env, GError **error)

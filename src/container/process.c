@@ -2,8 +2,7 @@
 #include "container/spec.h"
 #include <string.h>
 
-/* --- what is run -------------------------------------------------------------------------------
- */
+/* --- what is run -------------------------------------------------------------------------- */
 
 static void
 add_all(GPtrArray *list, const char *const *words)
@@ -33,8 +32,7 @@ varve_spec_args(const VarveSpecSource *source, GError **error)
     return (char **)g_ptr_array_free(g_steal_pointer(&args), FALSE);
 }
 
-/* --- environment -------------------------------------------------------------------------------
- */
+/* --- environment -------------------------------------------------------------------------- */
 
 /* The later value takes the place of the earlier one. What is no variable is left out: runtimes
  * refuse it. */
@@ -94,8 +92,7 @@ varve_spec_working_dir(const VarveSpecSource *source)
     return g_canonicalize_filename(path, "/");
 }
 
-/* --- capabilities ------------------------------------------------------------------------------
- */
+/* --- capabilities ------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

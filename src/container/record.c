@@ -31,8 +31,7 @@ varve_container_record_free(VarveContainerRecord *record)
     g_free(record);
 }
 
-/* --- out ---------------------------------------------------------------------------------------
- */
+/* --- out ---------------------------------------------------------------------------------- */
 
 static json_t *
 pairs_to_json(GHashTable *pairs)
@@ -70,8 +69,7 @@ varve_container_record_write(const VarveBundle *bundle, const VarveContainerReco
     return done;
 }
 
-/* --- in ----------------------------------------------------------------------------------------
- */
+/* --- in ----------------------------------------------------------------------------------- */
 
 static gboolean
 get_text(const json_t *object, const char *key, char **text, GError **error)

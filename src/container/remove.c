@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "container/internal.h"
 
-/* --- one ---------------------------------------------------------------------------------------
- */
+/* --- one ---------------------------------------------------------------------------------- */
 
 /* Only what was prepared for it: another's of that key is left alone. */
 static gboolean
@@ -124,8 +123,7 @@ varve_containers_remove(VarveContainers *containers, const char *id, gboolean fo
     return FALSE;
 }
 
-/* --- many --------------------------------------------------------------------------------------
- */
+/* --- many --------------------------------------------------------------------------------- */
 
 /* Whether a locked container is to be removed now; what died before its record was, always is. */
 typedef gboolean (*ChooseFunc)(const VarveBundle *bundle, const VarveContainerRecord *record);

@@ -21,8 +21,7 @@ run_clear(Run *run)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Run, run_clear)
 
-/* --- the image ---------------------------------------------------------------------------------
- */
+/* --- the image ---------------------------------------------------------------------------- */
 
 static gboolean
 find_image(Run *run, GError **error)
@@ -43,8 +42,7 @@ find_image(Run *run, GError **error)
     return TRUE;
 }
 
-/* --- the container -----------------------------------------------------------------------------
- */
+/* --- the container ------------------------------------------------------------------------ */
 
 static VarveContainerRecord *
 new_record(const Run *run, const VarveBundle *bundle, GError **error)
@@ -118,8 +116,7 @@ run_bundle(const Run *run, const VarveBundle *bundle, int *status, GError **erro
     return finish(run, bundle, record, ran, *status, ran ? error : NULL) && ran;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------
- */
+/* --- all of it ---------------------------------------------------------------------------- */
 
 static gboolean
 run_container(Run *run, int *status, GError **error)

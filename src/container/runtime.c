@@ -13,8 +13,7 @@
 #define MAX_LOG   (1 << 20)
 #define LOG       "runtime.log"
 
-/* --- finding it --------------------------------------------------------------------------------
- */
+/* --- finding it --------------------------------------------------------------------------- */
 
 static char *
 find_program(const char *name)
@@ -44,8 +43,7 @@ varve_runtime_find(const char *name, GError **error)
     return path;
 }
 
-/* --- calling it --------------------------------------------------------------------------------
- */
+/* --- calling it --------------------------------------------------------------------------- */
 
 /* Signals that a terminal sends to its foreground are for this process to pass on, and must not end
  * the runtime half-way. Between fork and exec, as the next one. */
@@ -130,8 +128,7 @@ varve_runtime_do(const VarveBundle *bundle, const char *runtime, const char *ver
     return call(line, NULL, error);
 }
 
-/* --- creating ----------------------------------------------------------------------------------
- */
+/* --- creating ----------------------------------------------------------------------------- */
 
 /* What the runtime's log says last. */
 static char *
@@ -249,8 +246,7 @@ varve_runtime_create(const VarveBundle *bundle, const char *runtime, const char 
     return read_pid(bundle, pid, error);
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ------------------------------------------------------------------------------- */
 
 gboolean
 varve_runtime_knows(const VarveBundle *bundle)

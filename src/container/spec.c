@@ -20,8 +20,7 @@ strings(const char *const *list)
     return array;
 }
 
-/* --- the process -------------------------------------------------------------------------------
- */
+/* --- the process -------------------------------------------------------------------------- */
 
 static json_t *
 user_to_json(const VarveUser *user)
@@ -60,8 +59,7 @@ process_to_json(const VarveSpecSource *source, char **capabilities, GError **err
                      "hard", (json_int_t)MIN(FILES_HARD, source->max_files));
 }
 
-/* --- mounts ------------------------------------------------------------------------------------
- */
+/* --- mounts ------------------------------------------------------------------------------- */
 
 /* Those that Linux containers expect: the runtime specification's section "Default Filesystems",
  * and what runc, containerd and Docker have beside them. */
@@ -117,8 +115,7 @@ mounts_to_json(const VarveContainerOptions *options)
     return mounts;
 }
 
-/* --- Linux -------------------------------------------------------------------------------------
- */
+/* --- Linux -------------------------------------------------------------------------------- */
 
 /* What of /proc and /sys tells of the host, or changes it, whatever the capabilities. */
 static const char *const masked[] = {

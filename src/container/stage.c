@@ -27,8 +27,7 @@
 #define MAX_ACCOUNTS (1 << 20)
 #define MAX_NETWORK  (1 << 20)
 
-/* --- what the runtime is told ------------------------------------------------------------------
- */
+/* --- what the runtime is told ------------------------------------------------------------- */
 
 static gboolean
 resolve_user(const VarveStage *stage, int root, VarveUser *user, GError **error)
@@ -96,8 +95,7 @@ write_bundle(const VarveStage *stage, const char *root_path, GError **error)
            write_spec(stage, &user, error) && write_network_files(stage, error);
 }
 
-/* --- while it runs -----------------------------------------------------------------------------
- */
+/* --- while it runs ------------------------------------------------------------------------ */
 
 typedef struct {
     const VarveStage *stage;
@@ -186,8 +184,7 @@ start_and_attend(Running *running, GError **error)
            attend(running, error);
 }
 
-/* --- from the creation to the end --------------------------------------------------------------
- */
+/* --- from the creation to the end --------------------------------------------------------- */
 
 /* What is created is ended here, by itself or by force, and waited for. */
 static gboolean
@@ -245,8 +242,7 @@ run_in_namespace(const VarveStage *stage, int *status, GError **error)
     return FALSE;
 }
 
-/* --- the thread --------------------------------------------------------------------------------
- */
+/* --- the thread --------------------------------------------------------------------------- */
 
 typedef struct {
     const VarveStage *stage;

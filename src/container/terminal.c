@@ -24,8 +24,7 @@ struct VarveTerminal {
     gboolean ended; /* no more is typed */
 };
 
-/* --- getting it --------------------------------------------------------------------------------
- */
+/* --- getting it --------------------------------------------------------------------------- */
 
 VarveTerminal *
 varve_terminal_new(const VarveBundle *bundle, GError **error)
@@ -88,8 +87,7 @@ varve_terminal_begin(VarveTerminal *terminal, GError **error)
     return TRUE;
 }
 
-/* --- the caller's ------------------------------------------------------------------------------
- */
+/* --- the caller's ------------------------------------------------------------------------- */
 
 void
 varve_terminal_resize(VarveTerminal *terminal)
@@ -126,8 +124,7 @@ varve_terminal_free(VarveTerminal *terminal)
     g_free(terminal);
 }
 
-/* --- copying -----------------------------------------------------------------------------------
- */
+/* --- copying ------------------------------------------------------------------------------ */
 
 void
 varve_terminal_poll(const VarveTerminal *terminal, struct pollfd *polls)

@@ -58,8 +58,7 @@ for_each(const char *text, gboolean (*parse)(char **, Entry *), EntryFunc func, 
     }
 }
 
-/* --- one by name or number ---------------------------------------------------------------------
- */
+/* --- one by name or number ---------------------------------------------------------------- */
 
 typedef struct {
     const char *wanted;
@@ -105,8 +104,7 @@ look_up(const char *text, gboolean (*parse)(char **, Entry *), const char *wante
     for_each(text, parse, match, search);
 }
 
-/* --- the groups that a user is in --------------------------------------------------------------
- */
+/* --- the groups that a user is in --------------------------------------------------------- */
 
 #define MAX_GROUPS 65536 /* NGROUPS_MAX of Linux */
 
@@ -125,8 +123,7 @@ add_membership(const Entry *entry, gpointer data)
     return membership->groups->len < MAX_GROUPS;
 }
 
-/* --- both --------------------------------------------------------------------------------------
- */
+/* --- both --------------------------------------------------------------------------------- */
 
 static gboolean
 resolve_user(const char *passwd, const char *wanted, Search *search, VarveUser *result,

@@ -18,9 +18,11 @@
  *     remove   free it
  *     list     tell every id that has anything on disk
  *
- * and one thing that not every driver can:
+ * and what not every driver can:
  *
  *     capture  make a committed snapshot of an active one that goes on
+ *     send     tell a committed snapshot as a stream of the file system's own
+ *     receive  make a committed snapshot of such a stream
  *
  * The life of an id: the engine picks a number that was never used, calls create(), and only then
  * publishes the record. On the way to a commit it calls commit(), sync(), and publishes; should
@@ -45,6 +47,7 @@
 #include <varve/engine.h>
 #include <varve/mount.h>
 #include <varve/snapshot.h>
+#include <varve/stream.h>
 
 /* One snapshot, as the engine tells a driver of it. parents[0] is the parent, parents[1] that one's
  * parent, and so on to the root; all of them committed. */
@@ -58,7 +61,7 @@ typedef struct {
 /* What a pool gives the driver that serves it. Lives as long as the instance. */
 typedef struct {
     const char *name;           /* the pool's, for messages */
-    const char *path;           /* absolute path of the pool's directory: exists, mode 0711 */
+    const char *path;           /* absolute path of the pool's directory, which exists */
     int dirfd;                  /* the same directory, opened */
     GHashTable *settings;       /* char* to char*: the driver's own, checked against its table */
     const gint *cancelled;      /* set: end what you do, undo it, fail with VARVE_ERROR_CANCELLED */
@@ -164,6 +167,27 @@ typedef struct {
     /* Lets an active snapshot hold that many bytes at most, whether it shares them with its parents
      * or not; 0: as many as there are. It may have a limit already. NULL: cannot. */
     gboolean (*limit)(gpointer self, guint64 id, guint64 bytes, GError **error);
+
+    /* The native stream, by a name that says what can read it, such as "btrfs-send-2": what one
+     * pool sends another one receives if they have the same. NULL: none, and then send and receive
+     * are NULL too. */
+    const char *stream_format;
+
+    /* Writes a committed snapshot to sink: whole, or, with base (the id of another committed one;
+     * 0: none), what has to be done to that to make this one of it. base is one of its parents, not
+     * necessarily the nearest. scratch is as with changes. Ends early with sink's error. What was
+     * written when it fails is no whole stream, and receive refuses it. */
+    gboolean (*send)(gpointer self, const VarveDriverSnapshot *snapshot, guint64 base,
+                     guint64 scratch, const VarveSink *sink, GError **error);
+
+    /* Makes a snapshot, committed, of what send wrote: on parents[0] when that was with a base, of
+     * which parents[0] then is the like. The stream may come from anybody: whatever is in it,
+     * nothing but this snapshot is touched. source ends where the stream does, and is read to that
+     * end, so that who checks what passes through it has seen all before this succeeds. sync() is
+     * called next. Fails with VARVE_ERROR_CORRUPT when it is no such stream, is damaged, or does
+     * not fit the parent; nothing is left then. After a crash remove(id) is called. */
+    gboolean (*receive)(gpointer self, const VarveDriverSnapshot *snapshot,
+                        const VarveSource *source, GError **error);
 
     /* Opens what a snapshot has beyond its parents, where that is a directory of its own in the
      * form that a layer of overlayfs has. Returns -1 with the error set. NULL: a snapshot is whole,

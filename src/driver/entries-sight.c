@@ -2,10 +2,7 @@
 #include "base/fd.h"
 #include "driver/entries.h"
 #include <linux/limits.h>
-#include <linux/openat2.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 VarveEntrySight
 varve_entry_sight_new(int root, gboolean old)
@@ -20,16 +17,6 @@ varve_entry_sight_clear(VarveEntrySight *sight)
     sight->dir = NULL;
 }
 
-static int
-open_inside(int dirfd, const char *path)
-{
-    struct open_how how = {
-        .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-    };
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-}
-
 /* Opens a path in pieces that the kernel takes; it is used up. */
 static int
 open_path(int root, char *path)
@@ -38,14 +25,14 @@ open_path(int root, char *path)
     while (strlen(path) >= PATH_MAX) {
         char *cut = memrchr(path, '/', PATH_MAX - 1);
         *cut = '\0';
-        int next = open_inside(at >= 0 ? at : root, path);
+        int next = varve_fd_open_beneath(at >= 0 ? at : root, path, O_PATH | O_DIRECTORY);
         varve_fd_clear(&at);
         at = next;
         if (at < 0)
             return -1;
         path = cut + 1;
     }
-    return open_inside(at >= 0 ? at : root, path);
+    return varve_fd_open_beneath(at >= 0 ? at : root, path, O_PATH | O_DIRECTORY);
 }
 
 static gboolean

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
 #include "image/export.h"
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,15 +10,8 @@
 static gboolean
 write_all(int fd, const char *bytes, gsize size, GError **error)
 {
-    for (gsize done = 0; done < size;) {
-        ssize_t n = write(fd, bytes + done, size - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return varve_error_set_errno(error, errno, "writing it");
-        done += (gsize)n;
-    }
-    return TRUE;
+    return varve_fd_write_all(fd, bytes, size, VARVE_FD_HERE) ||
+           varve_error_set_errno(error, errno, "writing it");
 }
 
 static int

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/export.h"
 #include "base/digest.h"
+#include "image/archive/formats.h"
+#include "image/internal.h"
 #include "image/layout.h"
 #include "image/media-types.h"
 #include "image/reference.h"
@@ -259,8 +261,13 @@ static gboolean
 write_archive(Export *export, int fd, GError **error)
 {
     VarveExportWriter writer;
-    g_autoptr(VarveExportTar) tar = varve_export_tar_new(fd, &writer, error);
-    return tar != NULL && write_layout(export, &writer, error);
+    const VarveArchiveFormats *formats = varve_archive_formats(error);
+    VarveExportTar *tar = formats != NULL ? formats->begin_tar(fd, &writer, error) : NULL;
+    if (tar == NULL)
+        return FALSE;
+    gboolean ok = write_layout(export, &writer, error);
+    formats->end_tar(tar);
+    return ok;
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */

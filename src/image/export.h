@@ -2,9 +2,10 @@
 #ifndef VARVE_IMAGE_EXPORT_H
 #define VARVE_IMAGE_EXPORT_H
 
-/* Exporting: export.c says what is written, the two writers know where to. */
+/* Exporting: export.c says what is written; the two writers, export-directory.c and
+ * archive/writer.c, know where to. */
 
-#include "image/internal.h"
+#include "base/stream.h"
 
 typedef struct {
     gboolean (*add_text)(gpointer self, const char *path, const char *text, gsize size,
@@ -23,11 +24,5 @@ typedef struct {
 } VarveExportDirectory;
 gboolean varve_export_directory_begin(VarveExportDirectory *directory, VarveExportWriter *writer,
                                       GError **error);
-
-/* A tar, to a descriptor: one byte for byte for the same content. */
-typedef struct VarveExportTar VarveExportTar;
-VarveExportTar *varve_export_tar_new(int fd, VarveExportWriter *writer, GError **error);
-void varve_export_tar_free(VarveExportTar *tar);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveExportTar, varve_export_tar_free)
 
 #endif

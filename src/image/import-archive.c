@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/digest.h"
-#include "image/archive.h"
+#include "image/archive/formats.h"
 #include "image/docker-archive.h"
 #include "image/import.h"
 #include <string.h>
@@ -15,6 +15,7 @@
 
 typedef struct {
     VarveImport *import;
+    const VarveArchiveFormats *formats;
     VarveArchive *archive;
     GHashTable *files;              /* path -> digest */
     GHashTable *links;              /* path -> path */
@@ -25,7 +26,7 @@ typedef struct {
 static void
 reader_clear(Reader *reader)
 {
-    varve_archive_free(reader->archive);
+    reader->formats->close(reader->archive);
     g_clear_pointer(&reader->files, g_hash_table_unref);
     g_clear_pointer(&reader->links, g_hash_table_unref);
     g_free(reader->version);
@@ -59,7 +60,7 @@ is_superfluous(const char *path)
 static gboolean
 store_file(Reader *reader, const VarveArchiveEntry *entry, GError **error)
 {
-    VarveSource source = varve_archive_source(reader->archive);
+    VarveSource source = reader->formats->source(reader->archive);
     g_autofree char *digest = digest_in_path(entry->path);
     char *stored = NULL;
     if (is_superfluous(entry->path))
@@ -82,7 +83,7 @@ keep_text(Reader *reader, const VarveArchiveEntry *entry, gsize max, char **text
     if (*text != NULL)
         return varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT, "the archive has two files %s",
                                entry->path);
-    *text = varve_archive_read(reader->archive, entry, max, error);
+    *text = reader->formats->read(reader->archive, entry, max, error);
     *size = (gsize)entry->size;
     return *text != NULL;
 }
@@ -112,7 +113,7 @@ read_all(Reader *reader, GError **error)
 {
     VarveArchiveEntry entry;
     gboolean end = FALSE;
-    while (varve_archive_next(reader->archive, &entry, &end, error)) {
+    while (reader->formats->next(reader->archive, &entry, &end, error)) {
         if (end)
             return TRUE;
         if (!varve_check_cancelled(reader->import->images->watch.cancelled, error) ||
@@ -186,8 +187,10 @@ run(Reader *reader, GError **error)
 GPtrArray *
 varve_import_archive(VarveImport *import, int fd, GError **error)
 {
-    Reader reader = {.import = import};
-    reader.archive = varve_archive_open(fd, error);
+    Reader reader = {.import = import, .formats = varve_archive_formats(error)};
+    if (reader.formats == NULL)
+        return NULL;
+    reader.archive = reader.formats->open(fd, error);
     if (reader.archive == NULL)
         return NULL;
     reader.files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

@@ -232,15 +232,9 @@ write_piece(VarveIngest *ingest, const char *bytes, gsize size, GError **error)
     if (!reserve(ingest, error))
         return FALSE;
     varve_digester_update(ingest->digester, bytes, size);
-    for (gsize done = 0; done < size;) {
-        ssize_t n = pwrite(ingest->fd, bytes + done, size - done, (off_t)(ingest->written + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return varve_error_set_errno(error, errno, "writing it at byte %" G_GUINT64_FORMAT,
-                                         ingest->written + done);
-        done += (gsize)n;
-    }
+    if (!varve_fd_write_all(ingest->fd, bytes, size, (gint64)ingest->written))
+        return varve_error_set_errno(error, errno, "writing it after byte %" G_GUINT64_FORMAT,
+                                     ingest->written);
     ingest->written += size;
     if (ingest->written - ingest->flushed >= WRITE_OUT) {
         /* The sync in the end finds little left to wait for. */

@@ -30,12 +30,6 @@ find_compression(const char *media_type, VarveLayerCompression *compression, GEr
 }
 
 static gboolean
-tell_differences(gpointer data, VarveChangeFunc func, gpointer func_data, GError **error)
-{
-    return varve_driver_compare_trees(data, func, func_data, error);
-}
-
-static gboolean
 open_trees(VarveEngine *engine, VarveMount *const *before, VarveMount *const *after,
            VarveDriverTrees *trees, GError **error)
 {
@@ -58,7 +52,7 @@ package(VarveEngine *engine, VarveMount *const *before, VarveMount *const *after
     if (ok) {
         const VarvePackage what = {
             .root = trees.after,
-            .changes = {tell_differences, &trees},
+            .changes = {varve_package_differences, &trees},
             .latest = how->latest,
             .watch = {.cancelled = how->cancelled},
         };

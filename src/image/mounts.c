@@ -94,24 +94,32 @@ is_option(const char *option, const char *const *names)
     return FALSE;
 }
 
-/* Those that speak of the upper directory. "volatile" would also leave a note behind that keeps the
- * next mount from being made. */
-static const char *const of_upper[] = {"upperdir", "workdir", "volatile", "rw", NULL};
+/* Leaves a note behind that keeps the next mount from being made. */
+static const char *const of_volatile[] = {"volatile", NULL};
+
+/* Those that speak of the upper directory, and which are the lower ones. */
+static const char *const of_layers[] = {"upperdir", "workdir", "volatile", "rw", "lowerdir", NULL};
+
+/* The mount with some options left out and one, which may be NULL, added. */
+static VarveMount *
+change_options(const VarveMount *mount, const char *const *without, char *added)
+{
+    g_autoptr(GPtrArray) options = g_ptr_array_new();
+    for (char **option = mount->options; *option != NULL; option++) {
+        if (!is_option(*option, without))
+            g_ptr_array_add(options, *option);
+    }
+    g_ptr_array_add(options, added);
+    g_ptr_array_add(options, NULL);
+    return varve_mount_new(mount->type, mount->source, (const char *const *)options->pdata);
+}
 
 /* A mount of the directories of lowerdir alone, with the other options as they were. */
 static VarveMount *
 lower_mount(const VarveMount *mount, const char *lower)
 {
-    static const char *const replaced[] = {"lowerdir", NULL};
-    g_autoptr(GPtrArray) options = g_ptr_array_new();
     g_autofree char *lowerdir = g_strconcat("lowerdir=", lower, NULL);
-    for (char **option = mount->options; *option != NULL; option++) {
-        if (!is_option(*option, of_upper) && !is_option(*option, replaced))
-            g_ptr_array_add(options, *option);
-    }
-    g_ptr_array_add(options, lowerdir);
-    g_ptr_array_add(options, NULL);
-    return varve_mount_new(mount->type, mount->source, (const char *const *)options->pdata);
+    return change_options(mount, of_layers, lowerdir);
 }
 
 /* overlayfs wants two directories; one alone shows itself. */
@@ -182,18 +190,6 @@ open_upper(VarveEngine *engine, const VarveMount *mount, VarvePlace *place, gboo
     return place->below >= 0;
 }
 
-static VarveMount *
-without_volatile(const VarveMount *mount)
-{
-    g_autoptr(GPtrArray) options = g_ptr_array_new();
-    for (char **option = mount->options; *option != NULL; option++) {
-        if (!g_str_equal(*option, "volatile"))
-            g_ptr_array_add(options, *option);
-    }
-    g_ptr_array_add(options, NULL);
-    return varve_mount_new(mount->type, mount->source, (const char *const *)options->pdata);
-}
-
 static gboolean
 open_place(VarveEngine *engine, const VarveMount *mount, VarvePlace *place, GError **error)
 {
@@ -202,7 +198,7 @@ open_place(VarveEngine *engine, const VarveMount *mount, VarvePlace *place, GErr
         return FALSE;
     if (taken)
         return TRUE;
-    g_autoptr(VarveMount) own = without_volatile(mount);
+    g_autoptr(VarveMount) own = change_options(mount, of_volatile, NULL);
     place->root = varve_mount_open(own, engine->root, error);
     return place->root >= 0 && is_empty(place->root, &place->empty, error);
 }

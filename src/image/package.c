@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/package.h"
+#include "base/fd.h"
 #include "image/internal.h"
 #include "image/media-types.h"
-#include <unistd.h>
 
 /* Snapshots into layers: SPEC row L4. */
 
@@ -65,15 +65,8 @@ static gboolean
 write_descriptor(gpointer data, const void *bytes, gsize size, GError **error)
 {
     const int *fd = data;
-    for (gsize done = 0; done < size;) {
-        ssize_t n = write(*fd, (const guint8 *)bytes + done, size - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return varve_error_set_errno(error, errno, "writing the layer");
-        done += (gsize)n;
-    }
-    return TRUE;
+    return varve_fd_write_all(*fd, bytes, size, VARVE_FD_HERE) ||
+           varve_error_set_errno(error, errno, "writing the layer");
 }
 
 /* --- snapshots ------------------------------------------------------------------------------- */
@@ -118,10 +111,10 @@ varve_snapshot_package(VarvePool *pool, const char *key, const VarveLayerOptions
 
 /* --- directories ----------------------------------------------------------------------------- */
 
-static gboolean
-tell_differences(gpointer data, VarveChangeFunc func, gpointer func_data, GError **error)
+gboolean
+varve_package_differences(gpointer trees, VarveChangeFunc func, gpointer data, GError **error)
 {
-    return varve_driver_compare_trees(data, func, func_data, error);
+    return varve_driver_compare_trees(trees, func, data, error);
 }
 
 gboolean
@@ -131,7 +124,7 @@ varve_directories_package(VarveEngine *engine, int before, int after,
 {
     VarveDriverTrees trees = {before, after, engine != NULL ? &engine->cancelled : NULL};
     const VarvePackage what = {
-        .root = after, .changes = {tell_differences, &trees}, .watch = watch_of(engine)};
+        .root = after, .changes = {varve_package_differences, &trees}, .watch = watch_of(engine)};
     const VarveSink sink = {write_descriptor, &fd};
     *layer = (VarveLayer){0};
     if (varve_package_layer(what, options, sink, layer, error))

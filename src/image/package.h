@@ -10,6 +10,10 @@
 gboolean varve_package_layer(VarvePackage what, const VarveLayerOptions *options, VarveSink sink,
                              VarveLayer *layer, GError **error);
 
+/* What VarvePackage's changes are where two trees are all that is known: VarveDriverTrees. */
+gboolean varve_package_differences(gpointer trees, VarveChangeFunc func, gpointer data,
+                                   GError **error);
+
 /* Packages the changes of a snapshot that was opened. options may be NULL. */
 gboolean varve_trees_package(const VarveTrees *trees, const VarveLayerOptions *options,
                              VarveSink sink, VarveLayer *layer, GError **error);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/directories.h"
-#include "base/dirstack.h"
+#include "base/fd.h"
 #include <linux/limits.h>
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #define MAX_KNOWN 512
 #define MAX_OPEN  64
 #define MAX_LINKS 40 /* as the kernel */
+
+#define OPAQUE "trusted.overlay.opaque"
 
 struct VarveDirectories {
     const VarveLayerTarget *target;
@@ -24,14 +24,6 @@ struct VarveDirectories {
 };
 
 /* --- descriptors ----------------------------------------------------------------------------- */
-
-static int
-open_beneath(int dirfd, const char *path, guint64 flags)
-{
-    struct open_how how = {.flags = flags | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
-    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
-}
 
 static void
 close_directory(VarveDirectories *all, VarveDirectory *directory)
@@ -89,7 +81,7 @@ varve_directory_fd(VarveDirectories *all, VarveDirectory *directory, GError **er
         from = from->parent;
     char path[PATH_MAX];
     const char *rest = write_path(directory, from, path + sizeof path - 1);
-    int fd = open_beneath(from->fd, rest, O_RDONLY | O_DIRECTORY);
+    int fd = varve_fd_open_beneath(from->fd, rest, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
         varve_error_set_errno(error, errno, "opening directory '%s' again", rest);
     else
@@ -258,9 +250,16 @@ look_at(VarveDirectories *all, VarveDirectory *directory, GError **error)
     directory->default_acl = fgetxattr(directory->fd, "system.posix_acl_default", NULL, 0) > 0;
     char value;
     directory->opaque = all->target->whiteouts == VARVE_WHITEOUTS_OVERLAY &&
-                        fgetxattr(directory->fd, "trusted.overlay.opaque", &value, 1) == 1 &&
-                        value == 'y';
+                        fgetxattr(directory->fd, OPAQUE, &value, 1) == 1 && value == 'y';
     return TRUE;
+}
+
+gboolean
+varve_directory_make_opaque(VarveDirectory *directory, int fd, GError **error)
+{
+    directory->opaque = TRUE;
+    return fsetxattr(fd, OPAQUE, "y", 1, 0) == 0 ||
+           varve_error_set_errno(error, errno, "making directory '%s' opaque", directory->name);
 }
 
 gboolean
@@ -274,7 +273,7 @@ varve_directory_open(VarveDirectories *all, VarveDirectory *parent, const char *
     int parentfd = varve_directory_fd(all, parent, error);
     if (parentfd < 0)
         return FALSE;
-    int fd = open_beneath(parentfd, name, O_RDONLY | O_DIRECTORY);
+    int fd = varve_fd_open_beneath(parentfd, name, O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
         *failed = errno;
         return TRUE;
@@ -306,7 +305,7 @@ varve_directory_open_below(VarveDirectories *all, const VarveDirectory *director
         return -1;
     char path[PATH_MAX];
     const char *rest = write_path(directory, NULL, path + sizeof path - 1);
-    return open_beneath(all->target->parent, *rest == '\0' ? "." : rest, O_RDONLY | O_DIRECTORY);
+    return varve_fd_open_beneath(all->target->parent, rest, O_RDONLY | O_DIRECTORY);
 }
 
 /* --- missing ones ---------------------------------------------------------------------------- */
@@ -316,7 +315,7 @@ varve_directory_open_below(VarveDirectories *all, const VarveDirectory *director
 static gboolean
 take_attributes(int below, const char *name, VarveDirectory *made, GError **error)
 {
-    varve_autofd from = open_beneath(below, name, O_RDONLY | O_DIRECTORY);
+    varve_autofd from = varve_fd_open_beneath(below, name, O_RDONLY | O_DIRECTORY);
     if (from < 0)
         return varve_error_set_errno(error, errno, "opening it in the layers below");
     return varve_tree_copy_attributes(from, made->fd, error);
@@ -356,16 +355,12 @@ replace_whiteout(VarveDirectories *all, VarveDirectory *parent, const char *name
         return FALSE;
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return varve_error_set_errno(error, errno, "looking at it");
-    if (all->target->whiteouts != VARVE_WHITEOUTS_OVERLAY || !S_ISCHR(st.st_mode) ||
-        st.st_rdev != 0)
+    if (all->target->whiteouts != VARVE_WHITEOUTS_OVERLAY || !varve_is_whiteout(&st))
         return varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT, "it is no directory");
     if (unlinkat(fd, name, 0) < 0)
         return varve_error_set_errno(error, errno, "removing the whiteout");
-    if (!make_directory(all, parent, name, -1, made, error))
-        return FALSE;
-    (*made)->opaque = TRUE;
-    return fsetxattr((*made)->fd, "trusted.overlay.opaque", "y", 1, 0) == 0 ||
-           varve_error_set_errno(error, errno, "making it opaque");
+    return make_directory(all, parent, name, -1, made, error) &&
+           varve_directory_make_opaque(*made, (*made)->fd, error);
 }
 
 /* --- symbolic links -------------------------------------------------------------------------- */

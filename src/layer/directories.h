@@ -56,6 +56,9 @@ gboolean varve_directory_open(VarveDirectories *directories, VarveDirectory *par
 /* Forgets what is known of that name, since it was removed. */
 void varve_directory_drop(VarveDirectories *directories, VarveDirectory *parent, const char *name);
 
+/* Gives a directory, of which fd is one's descriptor, overlayfs's xattr; the root needs more. */
+gboolean varve_directory_make_opaque(VarveDirectory *directory, int fd, GError **error);
+
 /* Whether the tree below shows in a directory. */
 gboolean varve_directory_is_merged(VarveDirectories *directories, const VarveDirectory *directory);
 

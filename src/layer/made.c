@@ -65,17 +65,8 @@ static gboolean
 write_run(VarveMade *made, const GArray *hashes, GError **error)
 {
     const gsize size = RUN * SIZE;
-    for (gsize done = 0; done < size;) {
-        ssize_t n =
-            pwrite(made->fd, hashes->data + done, size - done, (off_t)(made->runs * size + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return varve_error_set_errno(error, n < 0 ? errno : EIO,
-                                         "writing down what the layer made");
-        done += (gsize)n;
-    }
-    return TRUE;
+    return varve_fd_write_all(made->fd, hashes->data, size, (gint64)(made->runs * size)) ||
+           varve_error_set_errno(error, errno, "writing down what the layer made");
 }
 
 static gboolean

@@ -2,10 +2,8 @@
 #include "layer/settle.h"
 #include "base/fd.h"
 #include "base/tree.h"
-#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* What a path may need, all of it if different things stood there in turn. */
@@ -87,15 +85,17 @@ varve_unsettled_gave_up(const VarveUnsettled *unsettled)
 static int
 open_directory(int root, const char *path)
 {
-    struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
-    return (int)syscall(SYS_openat2, root, *path == '\0' ? "." : path, &how, sizeof how);
+    return varve_fd_open_beneath(root, path, O_RDONLY | O_DIRECTORY);
 }
 
-static gboolean
-is_absent(int errnum)
+/* Opens the directory that something is in; *name is what is left of the path. */
+static int
+open_parent(int root, const char *path, const char **name)
 {
-    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+    const char *slash = strrchr(path, '/');
+    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
+    *name = *path == '\0' ? "." : slash == NULL ? path : slash + 1;
+    return open_directory(root, directory);
 }
 
 /* What is below at the path of a directory that was not in the layer; 0: nothing that would show
@@ -103,17 +103,21 @@ is_absent(int errnum)
 static gboolean
 look_below(int parent, const char *path, mode_t *type, GError **error)
 {
-    const char *slash = strrchr(path, '/');
-    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
-    const char *name = *path == '\0' ? "." : slash == NULL ? path : slash + 1;
-    *type = 0;
-    varve_autofd fd = open_directory(parent, directory);
+    const char *name;
     struct stat st;
+    varve_autofd fd = open_parent(parent, path, &name);
+    *type = 0;
     if (fd >= 0 && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         *type = st.st_mode & S_IFMT;
-    else if (!is_absent(errno))
+    else if (!varve_fd_is_absent(errno))
         return varve_error_set_errno(error, errno, "looking at it in the layers below");
     return TRUE;
+}
+
+gboolean
+varve_is_whiteout(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
 }
 
 int
@@ -121,8 +125,8 @@ varve_whiteout_remove(int dirfd, const char *name)
 {
     struct stat st, directory;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return is_absent(errno) ? 0 : errno;
-    if (!S_ISCHR(st.st_mode) || st.st_rdev != 0)
+        return varve_fd_is_absent(errno) ? 0 : errno;
+    if (!varve_is_whiteout(&st))
         return 0;
     if (fstat(dirfd, &directory) < 0 || unlinkat(dirfd, name, 0) < 0)
         return errno;
@@ -134,10 +138,9 @@ varve_whiteout_remove(int dirfd, const char *name)
 static gboolean
 settle_whiteout(int root, const char *path, GError **error)
 {
-    const char *slash = strrchr(path, '/');
-    g_autofree char *directory = slash == NULL ? g_strdup("") : g_strndup(path, slash - path);
-    varve_autofd fd = open_directory(root, directory);
-    int failed = fd < 0 ? 0 : varve_whiteout_remove(fd, slash == NULL ? path : slash + 1);
+    const char *name;
+    varve_autofd fd = open_parent(root, path, &name);
+    int failed = fd < 0 ? 0 : varve_whiteout_remove(fd, name);
     return failed == 0 || varve_error_set_errno(error, failed, "removing the whiteout");
 }
 
@@ -147,7 +150,7 @@ settle_attributes(int root, int parent, const char *path, GError **error)
 {
     varve_autofd to = open_directory(root, path);
     if (to < 0)
-        return is_absent(errno) || varve_error_set_errno(error, errno, "opening it");
+        return varve_fd_is_absent(errno) || varve_error_set_errno(error, errno, "opening it");
     varve_autofd from = open_directory(parent, path);
     if (from < 0)
         return varve_error_set_errno(error, errno, "opening it in the layers below");

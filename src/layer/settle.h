@@ -14,6 +14,7 @@
  */
 
 #include "base/error.h"
+#include <sys/stat.h>
 
 typedef struct VarveUnsettled VarveUnsettled;
 
@@ -33,7 +34,10 @@ gboolean varve_unsettled_note(VarveUnsettled *unsettled, const char *path, Varve
 /* The layer has an entry for a directory, noted or not. */
 void varve_unsettled_give_attributes(VarveUnsettled *unsettled, const char *path);
 
-/* Removes what is there if it is a whiteout; the directory keeps its times. Returns an errno value.
+/* Whether something is overlayfs's whiteout. */
+gboolean varve_is_whiteout(const struct stat *st);
+
+/* Removes what is there if it is one; the directory keeps its times. Returns an errno value.
  */
 int varve_whiteout_remove(int dirfd, const char *name);
 

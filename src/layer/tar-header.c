@@ -1,29 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "layer/tar-fields.h"
 #include "layer/tar-internal.h"
 #include <string.h>
-
-/* Where the fields are: tar.h of POSIX.1-2017, and of GNU tar and star where they differ. */
-enum {
-    NAME = 0,
-    MODE = 100,
-    UID = 108,
-    GID = 116,
-    SIZE = 124,
-    MTIME = 136,
-    CHECKSUM = 148,
-    TYPE = 156,
-    TARGET = 157,
-    MAGIC = 257,
-    MAJOR = 329,
-    MINOR = 337,
-    PREFIX = 345,
-    GNU_ATIME = 345,
-    GNU_CTIME = 357,
-    STAR_ATIME = 476,
-    STAR_MAGIC = 508,
-};
-
-enum { NAME_SIZE = 100, ID_SIZE = 8, TIME_SIZE = 12, PREFIX_SIZE = 155, STAR_PREFIX_SIZE = 131 };
 
 #define SIZE_MAX_STORED (G_MAXINT64 - VARVE_TAR_BLOCK)
 #define MODE_BITS       07777
@@ -104,10 +82,10 @@ static gboolean
 has_checksum(const guint8 *block)
 {
     gint64 wanted, plus = 0, minus = 0;
-    if (!octal_number(block + CHECKSUM, ID_SIZE, &wanted))
+    if (!octal_number(block + TAR_CHECKSUM, TAR_SHORT_SIZE, &wanted))
         return FALSE;
     for (gsize i = 0; i < VARVE_TAR_BLOCK; i++) {
-        guint8 byte = i >= CHECKSUM && i < CHECKSUM + ID_SIZE ? ' ' : block[i];
+        guint8 byte = i >= TAR_CHECKSUM && i < TAR_CHECKSUM + TAR_SHORT_SIZE ? ' ' : block[i];
         plus += byte;
         minus += (gint8)byte;
     }
@@ -127,11 +105,11 @@ static void
 copy_name(VarveTarHeader *header, const guint8 *block, gsize prefix_size)
 {
     gsize length = 0;
-    if (prefix_size > 0 && block[PREFIX] != '\0') {
-        length = copy_string(header->name, block + PREFIX, prefix_size);
+    if (prefix_size > 0 && block[TAR_PREFIX] != '\0') {
+        length = copy_string(header->name, block + TAR_PREFIX, prefix_size);
         header->name[length++] = '/';
     }
-    copy_string(header->name + length, block + NAME, NAME_SIZE);
+    copy_string(header->name + length, block + TAR_NAME, TAR_NAME_SIZE);
 }
 
 static gboolean
@@ -150,28 +128,28 @@ static gsize
 gnu_prefix_size(const guint8 *block, VarveTarHeader *header)
 {
     gint64 ctime;
-    gboolean atime_ok = varve_tar_number(block + GNU_ATIME, TIME_SIZE, &header->atime);
-    header->has_atime = atime_ok && block[GNU_ATIME] != '\0';
-    if (atime_ok && varve_tar_number(block + GNU_CTIME, TIME_SIZE, &ctime))
+    gboolean atime_ok = varve_tar_number(block + TAR_GNU_ATIME, TAR_LONG_SIZE, &header->atime);
+    header->has_atime = atime_ok && block[TAR_GNU_ATIME] != '\0';
+    if (atime_ok && varve_tar_number(block + TAR_GNU_CTIME, TAR_LONG_SIZE, &ctime))
         return 0;
     header->has_atime = FALSE;
-    return is_ascii(block + PREFIX, PREFIX_SIZE) ? PREFIX_SIZE : 0;
+    return is_ascii(block + TAR_PREFIX, TAR_PREFIX_SIZE) ? TAR_PREFIX_SIZE : 0;
 }
 
 static gsize
 prefix_size(const guint8 *block, VarveTarHeader *header)
 {
-    header->gnu = memcmp(block + MAGIC, "ustar  ", 8) == 0;
+    header->gnu = memcmp(block + TAR_MAGIC, "ustar  ", 8) == 0;
     header->has_atime = FALSE;
     if (header->gnu)
         return gnu_prefix_size(block, header);
-    if (memcmp(block + MAGIC, "ustar", 6) != 0)
+    if (memcmp(block + TAR_MAGIC, "ustar", 6) != 0)
         return 0;
-    if (memcmp(block + STAR_MAGIC, "tar", 4) != 0)
-        return PREFIX_SIZE;
-    header->has_atime = block[STAR_ATIME] != '\0' &&
-                        varve_tar_number(block + STAR_ATIME, TIME_SIZE, &header->atime);
-    return STAR_PREFIX_SIZE;
+    if (memcmp(block + TAR_STAR_MAGIC, "tar", 4) != 0)
+        return TAR_PREFIX_SIZE;
+    header->has_atime = block[TAR_STAR_ATIME] != '\0' &&
+                        varve_tar_number(block + TAR_STAR_ATIME, TAR_LONG_SIZE, &header->atime);
+    return TAR_STAR_PREFIX_SIZE;
 }
 
 /* Only device nodes need numbers there; some writers leave rubbish for others. */
@@ -182,8 +160,10 @@ parse_device(const guint8 *block, VarveTarHeader *header, GError **error)
     header->major = header->minor = 0;
     if (header->type != '3' && header->type != '4')
         return TRUE;
-    if (!number_in(block, MAJOR, ID_SIZE, MAJOR_MAX, "major device number", &major, error) ||
-        !number_in(block, MINOR, ID_SIZE, MINOR_MAX, "minor device number", &minor, error))
+    if (!number_in(block, TAR_MAJOR, TAR_SHORT_SIZE, MAJOR_MAX, "major device number", &major,
+                   error) ||
+        !number_in(block, TAR_MINOR, TAR_SHORT_SIZE, MINOR_MAX, "minor device number", &minor,
+                   error))
         return FALSE;
     header->major = (guint32)major;
     header->minor = (guint32)minor;
@@ -196,19 +176,19 @@ varve_tar_header_parse(const guint8 *block, VarveTarHeader *header, GError **err
     if (!has_checksum(block))
         return varve_error_set(error, VARVE_ERROR_CORRUPT, "there is no tar header");
     guint64 mode, uid, gid;
-    header->type = (char)block[TYPE];
-    if (!number_in(block, SIZE, TIME_SIZE, SIZE_MAX_STORED, "size", &header->size, error) ||
-        !number_in(block, MODE, ID_SIZE, G_MAXINT64, "mode", &mode, error) ||
-        !number_in(block, UID, ID_SIZE, ID_MAX, "owner", &uid, error) ||
-        !number_in(block, GID, ID_SIZE, ID_MAX, "group", &gid, error) ||
+    header->type = (char)block[TAR_TYPE];
+    if (!number_in(block, TAR_SIZE, TAR_LONG_SIZE, SIZE_MAX_STORED, "size", &header->size, error) ||
+        !number_in(block, TAR_MODE, TAR_SHORT_SIZE, G_MAXINT64, "mode", &mode, error) ||
+        !number_in(block, TAR_UID, TAR_SHORT_SIZE, ID_MAX, "owner", &uid, error) ||
+        !number_in(block, TAR_GID, TAR_SHORT_SIZE, ID_MAX, "group", &gid, error) ||
         !parse_device(block, header, error))
         return FALSE;
-    if (!varve_tar_number(block + MTIME, TIME_SIZE, &header->mtime))
+    if (!varve_tar_number(block + TAR_MTIME, TAR_LONG_SIZE, &header->mtime))
         return varve_error_set(error, VARVE_ERROR_CORRUPT, "its time is no number");
     header->mode = (guint32)(mode & MODE_BITS);
     header->uid = (guint32)uid;
     header->gid = (guint32)gid;
     copy_name(header, block, prefix_size(block, header));
-    copy_string(header->target, block + TARGET, NAME_SIZE);
+    copy_string(header->target, block + TAR_TARGET, TAR_NAME_SIZE);
     return TRUE;
 }

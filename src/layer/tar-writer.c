@@ -1,24 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/tar-writer.h"
+#include "layer/tar-fields.h"
 #include <string.h>
-
-/* The fields of a header: tar.h of POSIX.1-2017. Numbers are octal digits and a NUL. */
-enum {
-    NAME = 0,
-    MODE = 100,
-    UID = 108,
-    GID = 116,
-    SIZE = 124,
-    MTIME = 136,
-    CHECKSUM = 148,
-    TYPE = 156,
-    TARGET = 157,
-    MAGIC = 257,
-    MAJOR = 329,
-    MINOR = 337,
-};
-
-enum { NAME_SIZE = 100, ID_SIZE = 8, LONG_SIZE = 12 };
 
 #define ID_LIMIT   ((guint64)1 << 21) /* seven digits */
 #define LONG_LIMIT ((guint64)1 << 33) /* eleven */
@@ -134,7 +117,7 @@ fits_time(struct timespec time)
 static gboolean
 fits_name(const char *name)
 {
-    return strlen(name) <= NAME_SIZE;
+    return strlen(name) <= TAR_NAME_SIZE;
 }
 
 static const char *
@@ -210,7 +193,7 @@ set_number(guint8 *block, gsize at, gsize size, guint64 number)
 static void
 set_text(guint8 *block, gsize at, const char *text)
 {
-    memcpy(block + at, text, strnlen(text, NAME_SIZE));
+    memcpy(block + at, text, strnlen(text, TAR_NAME_SIZE));
 }
 
 /* The sum of all bytes, those of the sum itself as spaces: six digits, a NUL and a space. */
@@ -218,10 +201,10 @@ static void
 set_checksum(guint8 *block)
 {
     guint sum = 0;
-    memset(block + CHECKSUM, ' ', ID_SIZE);
+    memset(block + TAR_CHECKSUM, ' ', TAR_SHORT_SIZE);
     for (gsize i = 0; i < VARVE_TAR_BLOCK; i++)
         sum += block[i];
-    g_snprintf((char *)block + CHECKSUM, ID_SIZE, "%06o", sum);
+    g_snprintf((char *)block + TAR_CHECKSUM, TAR_SHORT_SIZE, "%06o", sum);
 }
 
 static void
@@ -230,17 +213,17 @@ make_header(guint8 *block, char type, const VarveTarEntry *entry)
     static const guint8 magic[] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
     gint64 seconds = entry->mtime.tv_sec;
     memset(block, 0, VARVE_TAR_BLOCK);
-    set_text(block, NAME, entry->name);
-    set_text(block, TARGET, target_of(entry));
-    set_number(block, MODE, ID_SIZE, entry->mode);
-    set_number(block, UID, ID_SIZE, entry->uid);
-    set_number(block, GID, ID_SIZE, entry->gid);
-    set_number(block, SIZE, LONG_SIZE, size_of(entry));
-    set_number(block, MTIME, LONG_SIZE, seconds > 0 ? (guint64)seconds : 0);
-    set_number(block, MAJOR, ID_SIZE, entry->major);
-    set_number(block, MINOR, ID_SIZE, entry->minor);
-    block[TYPE] = (guint8)type;
-    memcpy(block + MAGIC, magic, sizeof magic);
+    set_text(block, TAR_NAME, entry->name);
+    set_text(block, TAR_TARGET, target_of(entry));
+    set_number(block, TAR_MODE, TAR_SHORT_SIZE, entry->mode);
+    set_number(block, TAR_UID, TAR_SHORT_SIZE, entry->uid);
+    set_number(block, TAR_GID, TAR_SHORT_SIZE, entry->gid);
+    set_number(block, TAR_SIZE, TAR_LONG_SIZE, size_of(entry));
+    set_number(block, TAR_MTIME, TAR_LONG_SIZE, seconds > 0 ? (guint64)seconds : 0);
+    set_number(block, TAR_MAJOR, TAR_SHORT_SIZE, entry->major);
+    set_number(block, TAR_MINOR, TAR_SHORT_SIZE, entry->minor);
+    block[TAR_TYPE] = (guint8)type;
+    memcpy(block + TAR_MAGIC, magic, sizeof magic);
     set_checksum(block);
 }
 

@@ -4,7 +4,6 @@
 #include "layer/writer-internal.h"
 #include <dirent.h>
 #include <string.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 /* ".wh.NAME" removes NAME of the layers below, ".wh..wh..opq" all that is in a directory: OCI image
@@ -55,14 +54,6 @@ make_whiteout(VarveWriter *writer, const VarvePlace *place, GError **error)
             varve_error_set_errno(error, errno, "making the whiteout"));
 }
 
-gboolean
-varve_writer_make_opaque(VarveDirectory *directory, int fd, GError **error)
-{
-    directory->opaque = TRUE;
-    return fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) == 0 ||
-           varve_error_set_errno(error, errno, "making directory '%s' opaque", directory->name);
-}
-
 /* Those beneath a directory that has become opaque hide nothing any more. */
 static gboolean
 remove_whiteouts(VarveWriter *writer, int fd, GError **error)
@@ -92,7 +83,7 @@ remove_whiteouts(VarveWriter *writer, int fd, GError **error)
 static gboolean
 hide_below(VarveWriter *writer, VarveDirectory *directory, int fd, GError **error)
 {
-    return varve_writer_make_opaque(directory, fd, error) &&
+    return varve_directory_make_opaque(directory, fd, error) &&
            (!writer->has_whiteouts || remove_whiteouts(writer, fd, error));
 }
 

@@ -20,22 +20,6 @@ make_way(VarveWriter *writer, const VarvePlace *place, int failed, const char *v
 /* --- files ----------------------------------------------------------------------------------- */
 
 static gboolean
-write_all(int fd, const guint8 *bytes, gsize size, guint64 offset, GError **error)
-{
-    while (size > 0) {
-        ssize_t n = pwrite(fd, bytes, size, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return varve_error_set_errno(error, n < 0 ? errno : EIO, "writing it");
-        bytes += n;
-        size -= (gsize)n;
-        offset += (guint64)n;
-    }
-    return TRUE;
-}
-
-static gboolean
 write_content(VarveWriter *writer, int fd, VarveTar *tar, const VarveTarEntry *entry,
               GError **error)
 {
@@ -47,9 +31,10 @@ write_content(VarveWriter *writer, int fd, VarveTar *tar, const VarveTarEntry *e
             return end == entry->size || ftruncate(fd, (off_t)entry->size) == 0 ||
                    varve_error_set_errno(error, errno, "setting its size");
         }
-        if (!varve_check_cancelled(writer->target->watch.cancelled, error) ||
-            !write_all(fd, bytes, size, offset, error))
+        if (!varve_check_cancelled(writer->target->watch.cancelled, error))
             return FALSE;
+        if (!varve_fd_write_all(fd, bytes, size, (gint64)offset))
+            return varve_error_set_errno(error, errno, "writing it");
         end = offset + size;
     }
     return FALSE;
@@ -191,7 +176,7 @@ is_whiteout(const VarveWriter *writer, const VarvePlace *place)
     struct stat st;
     return writer->has_whiteouts &&
            fstatat(place->dirfd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISCHR(st.st_mode) && st.st_rdev == 0;
+           varve_is_whiteout(&st);
 }
 
 /* A directory is refused by the kernel, and so is what is on another file system. A symbolic link
@@ -294,7 +279,7 @@ varve_writer_make_directory(VarveWriter *writer, const VarvePlace *place,
     /* What was replaced hid what is below, and so must this. */
     if (replaced && writer->target->whiteouts == VARVE_WHITEOUTS_OVERLAY) {
         int fd = varve_directory_fd(writer->directories, directory, error);
-        if (fd < 0 || !varve_writer_make_opaque(directory, fd, error))
+        if (fd < 0 || !varve_directory_make_opaque(directory, fd, error))
             return FALSE;
     }
     return varve_writer_set_directory(writer, place, directory, entry, FALSE, error);

@@ -87,7 +87,4 @@ gboolean varve_writer_make_directory(VarveWriter *writer, const VarvePlace *plac
 
 gboolean varve_writer_whiteout(VarveWriter *writer, const VarveWriterPath *path, GError **error);
 
-/* overlayfs's xattr on a directory, or on the root, which needs more. */
-gboolean varve_writer_make_opaque(VarveDirectory *directory, int fd, GError **error);
-
 #endif

@@ -94,8 +94,8 @@ publish_commit(VarveStoreTxn *txn, gpointer data, GError **error)
     return varve_record_replace(txn, c->id, record, &committed, error);
 }
 
-static gboolean
-commit_on_disk(VarvePool *pool, guint64 id, GError **error)
+gboolean
+varve_commit_on_disk(VarvePool *pool, guint64 id, GError **error)
 {
     const VarveDriver *driver = pool->driver;
     return (driver->commit == NULL || driver->commit(pool->self, id, error)) &&
@@ -128,13 +128,12 @@ begin_commit(Commit *c, guint *slot, GError **error)
     }
 }
 
-/* A committed snapshot is durable when the caller is told of it, unless the pool is relaxed. */
-static gboolean
-publish(Commit *c, VarveStoreFunc func, GError **error)
+gboolean
+varve_commit_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error)
 {
-    if (c->pool->relaxed)
-        return varve_pool_publish(c->pool, func, c, error);
-    return varve_store_write(c->pool->engine->store, VARVE_STORE_DURABLE, func, c, error);
+    if (pool->relaxed)
+        return varve_pool_publish(pool, func, data, error);
+    return varve_store_write(pool->engine->store, VARVE_STORE_DURABLE, func, data, error);
 }
 
 static gboolean
@@ -145,7 +144,8 @@ run_commit(Commit *c, GError **error)
     guint slot;
     if (!begin_commit(c, &slot, error))
         return FALSE;
-    gboolean ok = commit_on_disk(pool, c->expected, error) && publish(c, publish_commit, error);
+    gboolean ok = varve_commit_on_disk(pool, c->expected, error) &&
+                  varve_commit_publish(pool, publish_commit, c, error);
     if (!ok)
         varve_search_undo(pool, c->expected);
     varve_inflight_end(engine->inflight, slot);
@@ -188,7 +188,7 @@ make_capture(Commit *c, GError **error)
         return FALSE;
     c->captured = made.id;
     gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, made.id, error)) &&
-                  publish(c, publish_capture, error);
+                  varve_commit_publish(pool, publish_capture, c, error);
     if (!ok)
         varve_search_undo(pool, made.id);
     varve_inflight_end(pool->engine->inflight, slot);
@@ -256,7 +256,7 @@ make_renewal(Commit *c, GError **error)
         return FALSE;
     c->renewed = c->lineage.snapshot.id;
     gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, c->renewed, error)) &&
-                  publish(c, publish_renewal, error);
+                  varve_commit_publish(pool, publish_renewal, c, error);
     if (!ok)
         varve_search_undo(pool, c->renewed);
     varve_inflight_end(pool->engine->inflight, slot);
@@ -270,7 +270,7 @@ run_renewal(Commit *c, GError **error)
     guint slot;
     if (!begin_commit(c, &slot, error))
         return FALSE;
-    gboolean ok = commit_on_disk(pool, c->expected, error) && make_renewal(c, error);
+    gboolean ok = varve_commit_on_disk(pool, c->expected, error) && make_renewal(c, error);
     if (!ok)
         varve_search_undo(pool, c->expected);
     varve_lineage_clear(&c->lineage);

@@ -2,10 +2,12 @@
 #include "base/fd.h"
 #include "snapshot/internal.h"
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* The root must be passable for users of containers who are not root; the store is not. */
-#define ROOT_MODE 0711
+/* The root can be passed, for what is mounted beneath it; the store and the pools cannot. */
+#define ROOT_MODE  0711
+#define POOLS_MODE 0700
 
 static gboolean
 max_id(VarveStoreTxn *txn, gpointer data, GError **error)
@@ -28,6 +30,23 @@ open_root(const char *path, gboolean must_exist, GError **error)
     return varve_fd_open_dir(AT_FDCWD, path, error);
 }
 
+/* Varve made it passable once, and users could reach programs in snapshots that set the user id. */
+static int
+open_pools(int rootfd, GError **error)
+{
+    struct stat st;
+    varve_autofd fd = varve_fd_make_dir(rootfd, "pools", POOLS_MODE, error);
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) < 0 || ((st.st_mode & 0077) != 0 && fchmod(fd, POOLS_MODE) < 0)) {
+        varve_error_set_errno(error, errno, "closing directory pools to others than root");
+        return -1;
+    }
+    int pools = fd;
+    fd = -1;
+    return pools;
+}
+
 static gboolean
 open_engine(VarveEngine *engine, GError **error)
 {
@@ -39,7 +58,7 @@ open_engine(VarveEngine *engine, GError **error)
     engine->store = varve_store_open(store_path, must_exist, error);
     if (engine->store == NULL)
         return FALSE;
-    engine->poolsfd = varve_fd_make_dir(engine->rootfd, "pools", ROOT_MODE, error);
+    engine->poolsfd = open_pools(engine->rootfd, error);
     if (engine->poolsfd < 0)
         return FALSE;
 

@@ -98,8 +98,7 @@ run_background(VarveHousekeeper *keeper)
     return TRUE;
 }
 
-/* --- computed usages ---------------------------------------------------------------------------
- */
+/* --- computed usages ---------------------------------------------------------------------- */
 
 /* A committed snapshot does not change any more, so its usage is computed once. */
 static gboolean

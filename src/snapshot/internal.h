@@ -8,9 +8,10 @@
  *     engine.c        a root: open, close, information
  *     pool.c          pools: open, find, list
  *     pool-make.c     pools: make, take away
- *     create.c, commit.c, drop.c, remove.c, update.c, rules.c
+ *     create.c, commit.c, drop.c, fill.c, remove.c, update.c, rules.c
  *                     the operations that change snapshots, and their rules
  *     query.c, changes.c   the operations that look
+ *     identity.c      by which a snapshot is known in other stores
  *     place.c, trees.c     the way to a snapshot's files
  *     limit.c         how much one may hold; making one durable
  *     housekeeping.c  what nobody waits for: freeing, recovery
@@ -151,6 +152,13 @@ gboolean varve_make_fresh(VarvePool *pool, VarveDriverSnapshot *snapshot, VarveM
 
 /* --- commit.c ------------------------------------------------------------------------------ */
 
+/* Makes what is on disk immutable and durable; a relaxed pool does not wait for the latter. */
+gboolean varve_commit_on_disk(VarvePool *pool, guint64 id, GError **error);
+
+/* Publishes a committed snapshot: it is durable when the caller is told of it, unless the pool is
+ * relaxed. */
+gboolean varve_commit_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error);
+
 /* Commits the active snapshot key as name, and prepares another one upon it, which has its key, its
  * labels and its time of creation from then on: what capture does, by any driver, for one that
  * nobody has mounted. Both happen, or none. */
@@ -243,6 +251,9 @@ gboolean varve_housekeeper_run(VarveEngine *engine, VarvePool *pool, VarveCleanu
 
 /* The root of a snapshot, mounted where nobody sees it. */
 int varve_open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error);
+
+/* The same of what its parents show, of which there is at least one. */
+int varve_open_parents(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error);
 
 /* --- removals.c ---------------------------------------------------------------------------- */
 

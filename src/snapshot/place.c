@@ -14,6 +14,7 @@ varve_place_clear(VarvePlace *place)
 typedef struct {
     VarvePool *pool;
     const char *key;
+    VarveKind kind; /* that it has to be of: active; or committed, which is shown as a view on it */
     VarveLineage lineage;
 } Opening;
 
@@ -25,25 +26,13 @@ load(VarveStoreTxn *txn, gpointer data, GError **error)
     g_autoptr(VarveSnapshotRecord) record = NULL;
     if (!varve_lookup(txn, o->pool, o->key, &id, &record, error))
         return FALSE;
-    if ((VarveKind)record->kind != VARVE_KIND_ACTIVE)
-        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "it is not active, but %s",
-                               varve_kind_name((VarveKind)record->kind));
-    return varve_lineage_load(txn, id, VARVE_KIND_ACTIVE, record->parent, &o->lineage, error);
-}
-
-static gboolean
-load_tree(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    Opening *o = data;
-    guint64 id;
-    g_autoptr(VarveSnapshotRecord) record = NULL;
-    if (!varve_lookup(txn, o->pool, o->key, &id, &record, error))
-        return FALSE;
-    if ((VarveKind)record->kind != VARVE_KIND_COMMITTED)
-        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
-                               "it is not committed, but %s",
-                               varve_kind_name((VarveKind)record->kind));
-    return varve_lineage_load(txn, 0, VARVE_KIND_VIEW, id, &o->lineage, error);
+    VarveKind kind = (VarveKind)record->kind;
+    if (kind != o->kind)
+        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "it is not %s, but %s",
+                               varve_kind_name(o->kind), varve_kind_name(kind));
+    if (kind == VARVE_KIND_COMMITTED)
+        return varve_lineage_load(txn, 0, VARVE_KIND_VIEW, id, &o->lineage, error);
+    return varve_lineage_load(txn, id, kind, record->parent, &o->lineage, error);
 }
 
 int
@@ -51,6 +40,14 @@ varve_open_mounted(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError 
 {
     g_autoptr(VarveMount) mount = pool->driver->mounts(pool->self, snapshot, error);
     return mount == NULL ? -1 : varve_mount_open(mount, pool->path, error);
+}
+
+int
+varve_open_parents(VarvePool *pool, const VarveDriverSnapshot *snapshot, GError **error)
+{
+    VarveDriverSnapshot parents = *snapshot;
+    parents.kind = VARVE_KIND_VIEW;
+    return varve_open_mounted(pool, &parents, error);
 }
 
 static gboolean
@@ -63,16 +60,14 @@ open_place(VarvePool *pool, const VarveDriverSnapshot *snapshot, VarvePlace *pla
                                : varve_open_mounted(pool, snapshot, error);
     if (place->root < 0 || !place->layer || !on_parents)
         return place->root >= 0;
-    VarveDriverSnapshot parents = *snapshot;
-    parents.kind = VARVE_KIND_VIEW;
-    place->below = varve_open_mounted(pool, &parents, error);
+    place->below = varve_open_parents(pool, snapshot, error);
     return place->below >= 0;
 }
 
 gboolean
 varve_snapshot_open_place(VarvePool *pool, const char *key, VarvePlace *place, GError **error)
 {
-    Opening o = {.pool = pool, .key = key};
+    Opening o = {.pool = pool, .key = key, .kind = VARVE_KIND_ACTIVE};
     g_auto(VarvePlace) opened = VARVE_PLACE_INIT;
     gboolean ok = varve_store_read(pool->engine->store, load, &o, error) &&
                   open_place(pool, &o.lineage.snapshot, &opened, error);
@@ -87,8 +82,8 @@ varve_snapshot_open_place(VarvePool *pool, const char *key, VarvePlace *place, G
 int
 varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error)
 {
-    Opening o = {.pool = pool, .key = name};
-    int fd = varve_store_read(pool->engine->store, load_tree, &o, error)
+    Opening o = {.pool = pool, .key = name, .kind = VARVE_KIND_COMMITTED};
+    int fd = varve_store_read(pool->engine->store, load, &o, error)
                  ? varve_open_mounted(pool, &o.lineage.snapshot, error)
                  : -1;
     varve_lineage_clear(&o.lineage);
@@ -100,8 +95,8 @@ varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error)
 VarveMount *
 varve_snapshot_tree_mount(VarvePool *pool, const char *name, GError **error)
 {
-    Opening o = {.pool = pool, .key = name};
-    VarveMount *mount = varve_store_read(pool->engine->store, load_tree, &o, error)
+    Opening o = {.pool = pool, .key = name, .kind = VARVE_KIND_COMMITTED};
+    VarveMount *mount = varve_store_read(pool->engine->store, load, &o, error)
                             ? pool->driver->mounts(pool->self, &o.lineage.snapshot, error)
                             : NULL;
     varve_lineage_clear(&o.lineage);

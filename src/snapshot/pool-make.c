@@ -12,7 +12,9 @@
  * record is the rest of something that was cut short.
  */
 
-#define POOL_MODE 0711 /* users in containers pass through */
+/* In a snapshot are files that set the user id, and data of whoever ran it: what is presented is
+ * mounted elsewhere, and nobody but root gets at it by this path. */
+#define POOL_MODE 0700
 #define MAX_NAME  64
 
 /* --- making one ------------------------------------------------------------------------------- */

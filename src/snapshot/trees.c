@@ -59,9 +59,7 @@ open_both(VarvePool *pool, const VarveDriverSnapshot *snapshot, VarveTrees *tree
     trees->after = open_after(pool, snapshot, error);
     if (trees->after < 0 || snapshot->n_parents == 0)
         return trees->after >= 0;
-    VarveDriverSnapshot parents = *snapshot;
-    parents.kind = VARVE_KIND_VIEW;
-    trees->before = varve_open_mounted(pool, &parents, error);
+    trees->before = varve_open_parents(pool, snapshot, error);
     return trees->before >= 0;
 }
 

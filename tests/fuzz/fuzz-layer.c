@@ -9,61 +9,13 @@
 #include "base/fd.h"
 #include "layer/tar.h"
 #include "layer/writer.h"
-#include <sched.h>
+#include "outside.h"
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize size);
 
 #define BLOCK 512
-
-static int top = -1;
-
-static void
-set_up(void)
-{
-    char *path = g_dir_make_tmp("varve-fuzz-XXXXXX", NULL);
-    g_assert_nonnull(path);
-    if (geteuid() == 0) {
-        g_assert_no_errno(unshare(CLONE_NEWNS));
-        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-        g_assert_no_errno(mount("tmpfs", path, "tmpfs", 0, "size=256m"));
-    }
-    top = varve_fd_open_dir(AT_FDCWD, path, NULL);
-    g_assert_no_errno(top);
-    (void)rmdir(path); /* where nothing is mounted on it, it stays */
-    g_assert_no_errno(mkdirat(top, "outside", 0711));
-    varve_autofd victim = openat(top, "outside/victim", O_WRONLY | O_CREAT, 0640);
-    g_assert_cmpint(write(victim, "untouched", 9), ==, 9);
-    g_free(path);
-}
-
-typedef struct {
-    ino_t inode;
-    mode_t mode;
-    nlink_t links;
-    uid_t uid;
-    off_t size;
-    struct timespec changed;
-} Look;
-
-static Look
-look(const char *path)
-{
-    struct stat st;
-    g_assert_no_errno(fstatat(top, path, &st, AT_SYMLINK_NOFOLLOW));
-    Look found;
-    memset(&found, 0, sizeof found); /* they are compared as bytes */
-    found.inode = st.st_ino;
-    found.mode = st.st_mode;
-    found.links = st.st_nlink;
-    found.uid = st.st_uid;
-    found.size = st.st_size;
-    found.changed = st.st_ctim;
-    return found;
-}
 
 static void
 make_checksums(guint8 *bytes, gsize size)
@@ -116,8 +68,7 @@ apply(const VarveLayerTarget *target, Input *input, GError **error)
 int
 LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
 {
-    if (top < 0)
-        set_up();
+    int top = outside_top();
     if (size == 0)
         return 0;
     g_autofree guint8 *bytes = g_malloc(size); /* never NULL */
@@ -132,14 +83,12 @@ LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
                                                                : VARVE_WHITEOUTS_REMOVE,
                                .fresh = (data[0] & 4) != 0};
     Input input = {bytes, size - 1, (data[0] & 8) != 0 ? 100 : G_MAXSIZE};
-    Look directory = look("outside"), victim = look("outside/victim");
+    Outside before = outside_look();
     g_autoptr(GError) error = NULL;
     gboolean ok = apply(&target, &input, &error);
     g_assert(ok == (error == NULL));
 
-    Look directory_now = look("outside"), victim_now = look("outside/victim");
-    g_assert(memcmp(&directory, &directory_now, sizeof directory) == 0);
-    g_assert(memcmp(&victim, &victim_now, sizeof victim) == 0);
+    outside_assert_same(&before);
     g_autoptr(GError) failed = NULL;
     varve_tree_remove(top, "root", NULL, &failed);
     g_assert_no_error(failed);

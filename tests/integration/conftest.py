@@ -8,7 +8,11 @@
               make_fs(kind, size, *mkfs_options) makes other ones
     make_zpool(size)
               the name of a new zpool in a sparse file; skips where there is no zfs
+    pool      the varve command with a pool of each driver in turn, which is the default one
+    registry  Debian's docker-registry, running
+    image     the layout of an image to push to it
     tempdir   a Path: an empty directory (on the file system of $TMPDIR)
+    alone     libvarve.so without its modules, and the environment that has it used
 
 Everything a test starts, mounts or makes below its tempdir is gone after it. A daemon that did not
 exit with 0 by then, or that a sanitizer complained about, fails its test.
@@ -38,6 +42,9 @@ SANITIZER = re.compile(r"(Address|Leak|Thread)Sanitizer|runtime error:")
 TIMEOUT = 60 * int(os.environ.get("VARVE_TIMEOUT_FACTOR", "1"))  # seconds; sanitizers are slow
 # Of a command in the background a shell has SIGINT ignored, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Each driver, and the file system that a pool of it is made on.
+DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs", "zfs": None}
 
 # What `varve --json system cleanup` says when there was nothing to do.
 CLEAN = {"orphans": 0, "removed": 0, "containers": 0, "failed": 0}
@@ -175,7 +182,9 @@ class Varve:
         command = [VARVE, "--root", self.root, *args]
         options = dict(capture_output=True, text=True, timeout=TIMEOUT) | kwargs
         done = subprocess.run(command, **options)
-        assert not SANITIZER.search(done.stderr or ""), done.stderr
+        told = done.stderr or ""
+        told = told.decode(errors="replace") if isinstance(told, bytes) else told
+        assert not SANITIZER.search(told), told
         if status is not None:
             assert done.returncode == status, f"{args}: exit {done.returncode}\n{done.stderr}"
         return done
@@ -190,8 +199,31 @@ class Varve:
 
 
 @pytest.fixture
+def alone(tempdir):
+    """libvarve.so in a folder of its own, without its modules: (the folder, the environment that has
+    it used)."""
+    folder = tempdir / "lib"
+    folder.mkdir()
+    for library in (BUILD / "src").glob("libvarve.so*"):
+        if library.is_file():
+            shutil.copy2(library, folder / library.name, follow_symlinks=False)
+    return folder, dict(os.environ, LD_LIBRARY_PATH=str(folder))
+
+
+@pytest.fixture
 def varve(tempdir):
     return Varve(tempdir / "root")
+
+
+@pytest.fixture(params=DRIVERS)
+def pool(request, varve, make_fs, make_zpool):
+    """Varve with a pool of each driver, which is the default one."""
+    if request.param == "zfs":
+        place = f"dataset={make_zpool()}/varve"
+    else:
+        place = f"path={make_fs(DRIVERS[request.param])}/pool"
+    varve("pool", "create", "default", "--driver", request.param, "--set", place)
+    return varve
 
 
 # --- the daemon -----------------------------------------------------------------------------------
@@ -283,6 +315,28 @@ def varved(tempdir, make_fs, varve):
             return daemon
 
         yield start
+
+
+# --- registries -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registry(tempdir):
+    from registries import Distribution
+
+    with Distribution(tempdir / "registry") as one:
+        yield one
+
+
+@pytest.fixture
+def image(tempdir):
+    """An OCI layout with an image of three layers, one of 3 MiB and one that is empty."""
+    from registries import Layout, noise
+
+    layout = Layout(tempdir / "image")
+    layers = [noise(3 * 1024 * 1024), b"", noise(70_000, 1)]
+    layout.digest = layout.finish(layout.manifest(layers))
+    return layout
 
 
 # --- the library ----------------------------------------------------------------------------------

@@ -260,3 +260,30 @@ def test_wrong_usage_of_names(varve, imported):
     assert "there is no image" in varve("image", "inspect", "none", status=4).stderr
     assert "--format is oci, dir or docker" in varve("image", "export", NAME, "-f", "x", "-o", "y",
                                                      status=2).stderr  # fmt: skip
+
+
+# --- the module -----------------------------------------------------------------------------------
+
+
+def test_without_the_module_of_archives(varve, imported, layout, alone, tempdir):
+    """Directories need it not; archives say what is missing, and leave nothing."""
+    _, env = alone
+    varve("image", "import", layout, "--name", "again", env=env)
+    varve("image", "export", NAME, "--format", "dir", "-o", tempdir / "dir", env=env)
+    assert blobs(tempdir / "dir") == blobs(layout)
+    archive = tempdir / "app.tar"
+    done = varve("image", "export", NAME, "-o", archive, status=6, env=env)
+    assert "libvarve-archive, is not installed" in done.stderr
+    assert not archive.exists()
+    varve("image", "export", NAME, "-o", archive)
+    done = varve("image", "import", archive, "--name", "third", status=6, env=env)
+    assert "libvarve-archive, is not installed" in done.stderr
+    assert "third" not in varve("image", "ls").stdout
+
+
+def test_other_commands_load_no_libarchive(varve, layout, tempdir):
+    env = dict(os.environ, LD_DEBUG="libs")
+    loaded = varve("image", "import", layout, "--name", NAME, env=env).stderr
+    assert "libvarve.so" in loaded and "libarchive" not in loaded
+    loaded = varve("image", "export", NAME, "-o", tempdir / "app.tar", env=env).stderr
+    assert "libarchive" in loaded

@@ -9,14 +9,13 @@ import subprocess
 import time
 
 import pytest
-from conftest import TIMEOUT, VARVE, wait_until
+from conftest import CLEAN, TIMEOUT, VARVE, wait_until
 from layouts import END, header, packed, write_layout
 from oci import Layer, digest
 
 NAME = "docker.io/library/app:1"
 ROUNDS = int(os.environ.get("VARVE_CRASH_ROUNDS", "100")) // 8
 NO_SPACE = 10
-CLEAN = {"orphans": 0, "removed": 0, "failed": 0}
 
 
 def image(directory, megabytes=2):
@@ -121,7 +120,7 @@ def test_unpack_killed(pool, tempdir):
         assert pool.json("image", "unpack", NAME)["unpacked"] == 4 - there
         assert keys(pool) == sorted(chain)
     pool("system", "cleanup")
-    assert CLEAN.items() <= pool.json("system", "cleanup").items()
+    assert pool.json("system", "cleanup") == CLEAN
 
 
 def test_prune_spares_who_unpacks(varve, make_fs, tempdir):
@@ -186,4 +185,4 @@ def test_disk_full_at_any_size(varve, make_fs, tempdir, driver):
     assert seen == {"import", "unpack"}, "there was room for all of it at once"
     filler.unlink()
     varve("system", "cleanup")
-    assert CLEAN.items() <= varve.json("system", "cleanup").items()
+    assert varve.json("system", "cleanup") == CLEAN

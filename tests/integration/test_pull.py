@@ -48,20 +48,6 @@ def no_credentials(monkeypatch, tempdir):
 
 
 @pytest.fixture
-def registry(tempdir):
-    with Distribution(tempdir / "registry") as one:
-        yield one
-
-
-@pytest.fixture
-def image(tempdir):
-    """An OCI layout with an image of three layers, one of 3 MiB and one that is empty."""
-    layout = Layout(tempdir / "image")
-    layout.digest = layout.finish(layout.manifest([noise(3 * MIB), b"", noise(70_000, 1)]))
-    return layout
-
-
-@pytest.fixture
 def large(tempdir):
     """One with one layer of 8 MiB."""
     layout = Layout(tempdir / "large")
@@ -891,16 +877,6 @@ def test_on_a_terminal(varve, registry, tempdir, rows, columns):
 
 
 # --- the module -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def alone(tempdir):
-    """libvarve.so in a folder of its own: (the folder, the environment that has it used)."""
-    folder = make_dir(tempdir / "lib")
-    for library in (BUILD / "src").glob("libvarve.so*"):
-        if library.is_file():
-            shutil.copy2(library, folder / library.name, follow_symlinks=False)
-    return folder, dict(os.environ, LD_LIBRARY_PATH=str(folder))
 
 
 def test_module_is_missing(varve, alone):

@@ -50,20 +50,6 @@ def tool(tempdir):
     return run
 
 
-@pytest.fixture
-def registry(tempdir):
-    with Distribution(tempdir / "registry") as one:
-        yield one
-
-
-@pytest.fixture
-def image(tempdir):
-    """An OCI layout with an image of three layers, one of 3 MiB and one that is empty."""
-    layout = Layout(tempdir / "image")
-    layout.digest = layout.finish(layout.manifest([noise(3 * MIB), b"", noise(70_000, 1)]))
-    return layout
-
-
 def skopeo(*args):
     done = subprocess.run(
         ["skopeo", "--insecure-policy", *map(str, args)],

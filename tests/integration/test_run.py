@@ -21,7 +21,6 @@ from conftest import SANITIZER, TIMEOUT, VARVE, mounts_below, wait_until
 from oci import ARCHITECTURE, Layer, digest, write_image
 
 IMAGE = "example.org/app:1"
-DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs", "zfs": None}
 APPLETS = "sh cat id ls env sleep pwd kill true stty head hostname rm mount readlink wc dd unshare mkdir".split()
 
 pytestmark = pytest.mark.skipif(not shutil.which("runc"), reason="needs runc")
@@ -77,17 +76,12 @@ def configured(archive, layout, config):
     return layout
 
 
-@pytest.fixture(params=DRIVERS)
-def pool(request, varve, make_fs, make_zpool, tempdir):
-    """Varve with a pool of each driver, which is the default one, and an image."""
-    if request.param == "zfs":
-        varve("pool", "create", "default", "--driver", "zfs", "--set", f"dataset={make_zpool()}/varve")
-    else:
-        place = make_fs(DRIVERS[request.param])
-        varve("pool", "create", "default", "--driver", request.param, "--set", f"path={place}/pool")
-    import_image(varve, [system_layer()])
-    with contained(varve):
-        yield varve
+@pytest.fixture
+def pool(pool):
+    """With an image."""
+    import_image(pool, [system_layer()])
+    with contained(pool):
+        yield pool
 
 
 @pytest.fixture

@@ -16,18 +16,6 @@ from conftest import VARVE
 from oci import Layer, chain_ids, write_image
 
 NAME = "example.org/app:1"
-DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs", "zfs": None}
-
-
-@pytest.fixture(params=DRIVERS)
-def pool(request, varve, make_fs, make_zpool, tempdir):
-    """Varve with a pool of each driver, which is the default one."""
-    if request.param == "zfs":
-        varve("pool", "create", "default", "--driver", "zfs", "--set", f"dataset={make_zpool()}/varve")
-    else:
-        place = make_fs(DRIVERS[request.param])
-        varve("pool", "create", "default", "--driver", request.param, "--set", f"path={place}/pool")
-    return varve
 
 
 def tree(root):

@@ -22,7 +22,7 @@ pool_new(const PoolCase *of)
     pool->host.name = "test";
     pool->host.path = g_strconcat(scratch->path, "/pool", NULL);
     g_assert_no_errno(g_mkdir(pool->target, 0755));
-    pool->host.dirfd = varve_fd_make_dir(scratch->fd, "pool", 0711, NULL);
+    pool->host.dirfd = varve_fd_make_dir(scratch->fd, "pool", 0700, NULL);
     g_assert_no_errno(pool->host.dirfd);
 
     if (scratch->zpool != NULL) {

@@ -814,13 +814,13 @@ test_broken_off(void)
     varve_autofd before = open_snapshot(pool, 1), after = open_snapshot(pool, 2);
     g_assert_true(varve_subvolume_get_id(before, &number, &error));
     g_assert_true(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
-    VarveSend *send = varve_send_begin(after, number, NULL, &error);
+    VarveSend *send = varve_send_begin(&(VarveSendWhat){after, number, FALSE}, NULL, &error);
     g_assert_no_error(error);
     g_assert_cmpint(varve_send_read(send, buffer, sizeof buffer, &error), >, 0);
     g_assert_cmpint(varve_send_end(send), ==, 0);
 
     /* What the kernel refuses is told. */
-    send = varve_send_begin(after, G_MAXUINT64 / 2, NULL, &error);
+    send = varve_send_begin(&(VarveSendWhat){after, G_MAXUINT64 / 2, FALSE}, NULL, &error);
     g_assert_cmpint(varve_send_read(send, buffer, sizeof buffer, &error), ==, 0);
     g_assert_cmpint(varve_send_end(send), ==, ENOENT);
     varve_fd_clear(&before);

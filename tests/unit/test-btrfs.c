@@ -48,7 +48,7 @@ pool_try_open(const char *path, const char *file, const char *size, gboolean fre
         g_hash_table_insert(pool->host.settings, (char *)"file", g_strdup(file));
     if (size != NULL)
         g_hash_table_insert(pool->host.settings, (char *)"size", g_strdup(size));
-    pool->host.dirfd = varve_fd_make_dir(AT_FDCWD, path, 0711, NULL);
+    pool->host.dirfd = varve_fd_make_dir(AT_FDCWD, path, 0700, NULL);
     g_assert_cmpint(pool->host.dirfd, >=, 0);
     pool->self = DRIVER.open(&pool->host, fresh, error);
     return pool->self != NULL ? g_steal_pointer(&pool) : NULL;

@@ -1,93 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "driver/btrfs/crc32c.h"
 #include "driver/btrfs/namespace.h"
+#include "send-build.h"
 #include <string.h>
 
 /* Send streams, made here byte by byte, and the names in them. What the kernel's own streams are
  * like is for test-btrfs-changes.c. */
-
-/* --- making streams --------------------------------------------------------------------------- */
-
-static void
-put(GByteArray *to, guint64 value, guint bytes)
-{
-    for (guint i = 0; i < bytes; i++) {
-        guint8 byte = (guint8)(value >> 8 * i);
-        g_byte_array_append(to, &byte, 1);
-    }
-}
-
-static GByteArray *
-stream_new(guint32 version)
-{
-    GByteArray *stream = g_byte_array_new();
-    g_byte_array_append(stream, (const guint8 *)"btrfs-stream", 13);
-    put(stream, version, 4);
-    return stream;
-}
-
-static void
-put_attribute(GByteArray *payload, guint number, gconstpointer value, gsize length)
-{
-    put(payload, number, 2);
-    put(payload, length, 2);
-    g_byte_array_append(payload, value, (guint)length);
-}
-
-static void
-put_text(GByteArray *payload, guint number, const char *text)
-{
-    put_attribute(payload, number, text, strlen(text));
-}
-
-static void
-put_number(GByteArray *payload, guint number, guint64 value, guint bytes)
-{
-    put(payload, number, 2);
-    put(payload, bytes, 2);
-    put(payload, value, bytes);
-}
-
-static void
-put_time(GByteArray *payload, guint number, guint64 seconds, guint32 nanoseconds)
-{
-    put(payload, number, 2);
-    put(payload, 12, 2);
-    put(payload, seconds, 8);
-    put(payload, nanoseconds, 4);
-}
-
-/* Frees the payload. */
-static void
-put_command(GByteArray *stream, guint kind, GByteArray *payload)
-{
-    guint start = stream->len;
-    put(stream, payload->len, 4);
-    put(stream, kind, 2);
-    put(stream, 0, 4);
-    g_byte_array_append(stream, payload->data, payload->len);
-    guint32 crc = GUINT32_TO_LE(varve_crc32c(0, stream->data + start, stream->len - start));
-    memcpy(stream->data + start + 6, &crc, sizeof crc);
-    g_byte_array_unref(payload);
-}
-
-/* A command with up to two strings, PATH and another one. */
-static void
-put_paths(GByteArray *stream, guint kind, const char *path, guint number, const char *other)
-{
-    GByteArray *payload = g_byte_array_new();
-    if (path != NULL)
-        put_text(payload, VARVE_SEND_A_PATH, path);
-    if (other != NULL)
-        put_text(payload, number, other);
-    put_command(stream, kind, payload);
-}
-
-static void
-put_end(GByteArray *stream)
-{
-    put_command(stream, VARVE_SEND_END, g_byte_array_new());
-}
 
 /* --- reading them ----------------------------------------------------------------------------- */
 
@@ -138,29 +56,29 @@ static GByteArray *
 sample(void)
 {
     static const guint8 uuid[16] = "0123456789abcdef", other[16] = "ABCDEFGHIJKLMNOP";
-    GByteArray *stream = stream_new(1), *payload = g_byte_array_new();
-    put_attribute(payload, VARVE_SEND_A_CLONE_UUID, other, 16);
-    put_number(payload, VARVE_SEND_A_CLONE_CTRANSID, 5, 8);
-    put_number(payload, VARVE_SEND_A_CTRANSID, 7, 8);
-    put_attribute(payload, 77, "unknown", 7);
-    put_attribute(payload, VARVE_SEND_A_UUID, uuid, 16);
-    put_text(payload, VARVE_SEND_A_PATH, "snapshot");
-    put_command(stream, VARVE_SEND_SNAPSHOT, payload);
+    GByteArray *stream = send_stream_new(1), *payload = g_byte_array_new();
+    send_put_attribute(payload, VARVE_SEND_A_CLONE_UUID, other, 16);
+    send_put_number(payload, VARVE_SEND_A_CLONE_CTRANSID, 5, 8);
+    send_put_number(payload, VARVE_SEND_A_CTRANSID, 7, 8);
+    send_put_attribute(payload, 77, "unknown", 7);
+    send_put_attribute(payload, VARVE_SEND_A_UUID, uuid, 16);
+    send_put_text(payload, VARVE_SEND_A_PATH, "snapshot");
+    send_put_command(stream, VARVE_SEND_SNAPSHOT, payload);
 
-    put_paths(stream, VARVE_SEND_RENAME, "a/b", VARVE_SEND_A_PATH_TO, "c");
+    send_put_paths(stream, VARVE_SEND_RENAME, "a/b", VARVE_SEND_A_PATH_TO, "c");
     payload = g_byte_array_new();
-    put_text(payload, VARVE_SEND_A_XATTR_NAME, "user.x");
-    put_attribute(payload, VARVE_SEND_A_XATTR_DATA, "v\0w", 3);
-    put_text(payload, VARVE_SEND_A_PATH, "");
-    put_command(stream, VARVE_SEND_SET_XATTR, payload);
+    send_put_text(payload, VARVE_SEND_A_XATTR_NAME, "user.x");
+    send_put_attribute(payload, VARVE_SEND_A_XATTR_DATA, "v\0w", 3);
+    send_put_text(payload, VARVE_SEND_A_PATH, "");
+    send_put_command(stream, VARVE_SEND_SET_XATTR, payload);
 
     payload = g_byte_array_new();
-    put_text(payload, VARVE_SEND_A_PATH, "f");
-    put_time(payload, VARVE_SEND_A_ATIME, 1, 2);
-    put_time(payload, VARVE_SEND_A_MTIME, G_MAXUINT64, 999999999);
-    put_time(payload, VARVE_SEND_A_CTIME, 5, 6);
-    put_command(stream, VARVE_SEND_UTIMES, payload);
-    put_end(stream);
+    send_put_text(payload, VARVE_SEND_A_PATH, "f");
+    send_put_time(payload, VARVE_SEND_A_ATIME, 1, 2);
+    send_put_time(payload, VARVE_SEND_A_MTIME, G_MAXUINT64, 999999999);
+    send_put_time(payload, VARVE_SEND_A_CTIME, 5, 6);
+    send_put_command(stream, VARVE_SEND_UTIMES, payload);
+    send_put_end(stream);
     return stream;
 }
 
@@ -244,13 +162,24 @@ test_crc32c(void)
     /* RFC 3720's check value is of the inverted form. */
     g_assert_cmphex(~varve_crc32c(G_MAXUINT32, (const guint8 *)"123456789", 9), ==, 0xe3069283);
     g_assert_cmphex(varve_crc32c(0, (const guint8 *)"\0\0\0", 3), ==, 0);
+
+    /* In whatever pieces it is done. */
+    g_autofree guint8 *bytes = g_malloc(100);
+    for (guint i = 0; i < 100; i++)
+        bytes[i] = (guint8)(i * 37);
+    guint32 whole = varve_crc32c(1, bytes, 100), single = 1;
+    for (guint i = 0; i < 100; i++)
+        single = varve_crc32c(single, bytes + i, 1);
+    g_assert_cmphex(whole, ==, single);
+    for (guint i = 0; i <= 100; i++)
+        g_assert_cmphex(varve_crc32c(varve_crc32c(1, bytes, i), bytes + i, 100 - i), ==, whole);
 }
 
 static GByteArray *
 with(guint32 version, guint kind, GByteArray *payload)
 {
-    GByteArray *stream = stream_new(version);
-    put_command(stream, kind, payload);
+    GByteArray *stream = send_stream_new(version);
+    send_put_command(stream, kind, payload);
     return stream;
 }
 
@@ -258,15 +187,15 @@ static GByteArray *
 text_payload(guint number, const char *text, gsize length)
 {
     GByteArray *payload = g_byte_array_new();
-    put_attribute(payload, number, text, length);
+    send_put_attribute(payload, number, text, length);
     return payload;
 }
 
 static void
 test_refusals(void)
 {
-    assert_refused(stream_new(0), VARVE_ERROR_NOT_IMPLEMENTED, "version 0");
-    assert_refused(stream_new(3), VARVE_ERROR_NOT_IMPLEMENTED, "version 3");
+    assert_refused(send_stream_new(0), VARVE_ERROR_NOT_IMPLEMENTED, "version 0");
+    assert_refused(send_stream_new(3), VARVE_ERROR_NOT_IMPLEMENTED, "version 3");
     assert_refused(with(1, 0, g_byte_array_new()), VARVE_ERROR_CORRUPT, "no command 0");
     assert_refused(with(2, 26, g_byte_array_new()), VARVE_ERROR_CORRUPT, "no command 26");
     assert_refused(with(1, 65535, g_byte_array_new()), VARVE_ERROR_CORRUPT, "no command 65535");
@@ -280,30 +209,30 @@ test_refusals(void)
                    VARVE_ERROR_CORRUPT, "NUL");
 
     GByteArray *payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
-    put_text(payload, VARVE_SEND_A_PATH, "b");
+    send_put_text(payload, VARVE_SEND_A_PATH, "b");
     assert_refused(with(1, VARVE_SEND_RMDIR, payload), VARVE_ERROR_CORRUPT, "path twice");
     payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
-    put_number(payload, VARVE_SEND_A_MODE, 0755, 4);
+    send_put_number(payload, VARVE_SEND_A_MODE, 0755, 4);
     assert_refused(with(1, VARVE_SEND_CHMOD, payload), VARVE_ERROR_CORRUPT,
                    "mode has 4 bytes instead of 8");
     payload = g_byte_array_new();
-    put(payload, VARVE_SEND_A_PATH, 2);
-    put(payload, 2, 2);
-    put(payload, 'a', 1);
+    send_put(payload, VARVE_SEND_A_PATH, 2);
+    send_put(payload, 2, 2);
+    send_put(payload, 'a', 1);
     assert_refused(with(1, VARVE_SEND_RMDIR, payload), VARVE_ERROR_CORRUPT,
                    "attribute 15 does not fit");
     payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
-    put(payload, VARVE_SEND_A_MODE, 2);
+    send_put(payload, VARVE_SEND_A_MODE, 2);
     assert_refused(with(1, VARVE_SEND_RMDIR, payload), VARVE_ERROR_CORRUPT, "header does not fit");
 }
 
 static GByteArray *
 sized(guint32 version, guint32 length)
 {
-    GByteArray *stream = stream_new(version);
-    put(stream, length, 4);
-    put(stream, VARVE_SEND_WRITE, 2);
-    put(stream, 0, 4);
+    GByteArray *stream = send_stream_new(version);
+    send_put(stream, length, 4);
+    send_put(stream, VARVE_SEND_WRITE, 2);
+    send_put(stream, 0, 4);
     return stream;
 }
 
@@ -322,17 +251,17 @@ static void
 check_large(guint32 version, gsize size)
 {
     g_autofree char *data = g_strnfill(size, 'd');
-    g_autoptr(GByteArray) bytes = stream_new(version);
+    g_autoptr(GByteArray) bytes = send_stream_new(version);
     for (guint i = 0; i < 3; i++) {
         GByteArray *payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
-        put_number(payload, VARVE_SEND_A_FILE_OFFSET, i, 8);
-        put(payload, VARVE_SEND_A_DATA, 2);
+        send_put_number(payload, VARVE_SEND_A_FILE_OFFSET, i, 8);
+        send_put(payload, VARVE_SEND_A_DATA, 2);
         if (version == 1)
-            put(payload, size, 2);
+            send_put(payload, size, 2);
         g_byte_array_append(payload, (const guint8 *)data, (guint)size);
-        put_command(bytes, VARVE_SEND_WRITE, payload);
+        send_put_command(bytes, VARVE_SEND_WRITE, payload);
     }
-    put_end(bytes);
+    send_put_end(bytes);
 
     Source source = {bytes->data, bytes->len, 0, 5000};
     g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);
@@ -356,17 +285,17 @@ test_large(void)
 static void
 test_version_2(void)
 {
-    g_autoptr(GByteArray) bytes = stream_new(2);
+    g_autoptr(GByteArray) bytes = send_stream_new(2);
     GByteArray *payload = text_payload(VARVE_SEND_A_PATH, "a", 1);
-    put_number(payload, VARVE_SEND_A_FILE_OFFSET, 1, 8);
-    put_number(payload, VARVE_SEND_A_UNENCODED_FILE_LEN, 2, 8);
-    put_number(payload, VARVE_SEND_A_UNENCODED_LEN, 3, 8);
-    put_number(payload, VARVE_SEND_A_UNENCODED_OFFSET, 4, 8);
-    put_number(payload, VARVE_SEND_A_COMPRESSION, 5, 4);
-    put(payload, VARVE_SEND_A_DATA, 2);
-    put(payload, 0x2a2a2a, 3);
-    put_command(bytes, VARVE_SEND_ENCODED_WRITE, payload);
-    put_end(bytes);
+    send_put_number(payload, VARVE_SEND_A_FILE_OFFSET, 1, 8);
+    send_put_number(payload, VARVE_SEND_A_UNENCODED_FILE_LEN, 2, 8);
+    send_put_number(payload, VARVE_SEND_A_UNENCODED_LEN, 3, 8);
+    send_put_number(payload, VARVE_SEND_A_UNENCODED_OFFSET, 4, 8);
+    send_put_number(payload, VARVE_SEND_A_COMPRESSION, 5, 4);
+    send_put(payload, VARVE_SEND_A_DATA, 2);
+    send_put(payload, 0x2a2a2a, 3);
+    send_put_command(bytes, VARVE_SEND_ENCODED_WRITE, payload);
+    send_put_end(bytes);
 
     Source source = {bytes->data, bytes->len, 0, G_MAXSIZE};
     g_autoptr(VarveSendStream) stream = varve_send_stream_new(read_source, &source);

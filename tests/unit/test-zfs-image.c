@@ -69,7 +69,7 @@ image_new(void)
     image->zpool = g_strdup_printf("varve-test-%d-%u", getpid(), count++);
     image->host.name = "test";
     image->host.path = g_build_filename(image->scratch->path, "pool", NULL);
-    image->host.dirfd = varve_fd_make_dir(image->scratch->fd, "pool", 0711, NULL);
+    image->host.dirfd = varve_fd_make_dir(image->scratch->fd, "pool", 0700, NULL);
     image->host.settings = g_hash_table_new(g_str_hash, g_str_equal);
     g_hash_table_insert(image->host.settings, (char *)"file", image->file);
     g_hash_table_insert(image->host.settings, (char *)"size", (char *)"128M");

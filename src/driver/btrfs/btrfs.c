@@ -2,6 +2,8 @@
 #include "base/fd.h"
 #include "driver/btrfs/changes.h"
 #include "driver/btrfs/image.h"
+#include "driver/btrfs/receive.h"
+#include "driver/btrfs/send.h"
 #include "driver/btrfs/subvolume.h"
 #include "driver/folder.h"
 #include "driver/syncfs.h"
@@ -307,6 +309,60 @@ btrfs_limit(gpointer self, guint64 id, guint64 bytes, GError **error)
     return fd >= 0 && varve_subvolume_set_limit(fd, bytes, btrfs->image != NULL, error);
 }
 
+/* --- streams ---------------------------------------------------------------------------------- */
+
+static VarveTreeWatch
+watch_of(const Btrfs *btrfs)
+{
+    const VarveDriverHost *host = btrfs->host;
+    return (VarveTreeWatch){host->cancelled, host->progress, host->progress_data};
+}
+
+static gboolean
+btrfs_send(gpointer self, const VarveDriverSnapshot *snapshot, guint64 base, guint64 scratch,
+           const VarveSink *sink, GError **error)
+{
+    const VarveTreeWatch watch = watch_of(self);
+    varve_autofd fd = open_subvolume(self, snapshot->id, error), before = -1;
+    VarveSendWhat what = {.after = fd, .data = TRUE};
+    if (fd < 0)
+        return FALSE;
+    if (base != 0) {
+        before = open_subvolume(self, base, error);
+        if (before < 0 || !varve_subvolume_get_id(before, &what.before, error))
+            return FALSE;
+    }
+    return varve_send_all(&what, sink, &watch, error);
+}
+
+static gboolean
+receive_into(Btrfs *btrfs, const VarveDriverSnapshot *snapshot, const VarveSource *source,
+             GError **error)
+{
+    varve_autofd root = open_subvolume(btrfs, snapshot->id, error), base = -1;
+    if (root < 0 || !open_parent(btrfs, snapshot, &base, error))
+        return FALSE;
+    const VarveReceiveTarget target = {root, base, watch_of(btrfs)};
+    return varve_btrfs_receive(&target, source, error) &&
+           varve_subvolume_set_readonly(root, TRUE, error);
+}
+
+static gboolean
+btrfs_receive(gpointer self, const VarveDriverSnapshot *snapshot, const VarveSource *source,
+              GError **error)
+{
+    VarveDriverSnapshot fresh = *snapshot;
+    fresh.kind = VARVE_KIND_ACTIVE;
+    if (!btrfs_create(self, &fresh, error))
+        return FALSE;
+    if (receive_into(self, snapshot, source, error))
+        return TRUE;
+    GError *undo_error = NULL;
+    if (!btrfs_remove(self, snapshot->id, &undo_error))
+        varve_error_log_undo("deleting a snapshot that could not be received", undo_error);
+    return FALSE;
+}
+
 /* --- listing ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -341,6 +397,9 @@ const VarveDriver varve_driver_btrfs = {
     .changes = btrfs_changes,
     .capture = btrfs_capture,
     .limit = btrfs_limit,
+    .stream_format = "btrfs-send-2",
+    .send = btrfs_send,
+    .receive = btrfs_receive,
     .remove = btrfs_remove,
     .list = btrfs_list,
 };

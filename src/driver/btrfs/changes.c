@@ -34,7 +34,7 @@ follow_send(VarveEntries *names, int before, int after, const gint *cancelled, G
     guint64 id;
     if (!varve_subvolume_get_id(before, &id, error))
         return FALSE;
-    VarveSend *send = varve_send_begin(after, id, cancelled, error);
+    VarveSend *send = varve_send_begin(&(VarveSendWhat){after, id, FALSE}, cancelled, error);
     if (send == NULL)
         return FALSE;
     gboolean ok = follow(names, send, &broken);

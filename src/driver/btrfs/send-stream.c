@@ -431,3 +431,12 @@ varve_send_stream_next(VarveSendStream *stream, VarveSendCommand *command, GErro
     stream->command = length;
     return check_required(stream, command, error);
 }
+
+gboolean
+varve_send_stream_finish(VarveSendStream *stream, GError **error)
+{
+    release_command(stream);
+    guint8 more;
+    gssize got = stream->begin < stream->end ? 1 : stream->read(stream->data, &more, 1, error);
+    return got == 0 || (got > 0 && corrupt(stream, error, "it goes on after its end"));
+}

@@ -121,6 +121,9 @@ void varve_send_stream_free(VarveSendStream *stream);
  * format asks. */
 gboolean varve_send_stream_next(VarveSendStream *stream, VarveSendCommand *command, GError **error);
 
+/* After VARVE_SEND_END: that the source ends there too. */
+gboolean varve_send_stream_finish(VarveSendStream *stream, GError **error);
+
 /* "rename", ... */
 const char *varve_send_kind_name(VarveSendKind kind);
 

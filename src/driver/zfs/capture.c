@@ -58,13 +58,6 @@ run_step(const VarveZfs *zfs, const char *program, guint64 of, guint64 id,
 }
 
 static gboolean
-rename_snapshot(const VarveZfsName *from, const VarveZfsName *to, GError **error)
-{
-    int errnum = lzc_rename(from->text, to->text);
-    return errnum == 0 || varve_zfs_set_error(error, errnum, "renaming", from->text);
-}
-
-static gboolean
 run_steps(VarveZfs *zfs, guint64 of, guint64 id, GError **error)
 {
     VarveZfsName active = varve_zfs_active(zfs, of), committed = varve_zfs_committed(zfs, id);
@@ -77,7 +70,7 @@ run_steps(VarveZfs *zfs, guint64 of, guint64 id, GError **error)
     if (errnum != 0)
         return varve_zfs_set_error(error, errnum, "creating", committed.text);
     return run_step(zfs, promote_program, of, id, &promoted, "promoting", error) &&
-           rename_snapshot(&promoted, &extracted, error);
+           varve_zfs_rename(&promoted, &extracted, error);
 }
 
 gboolean
@@ -127,5 +120,5 @@ varve_zfs_uncapture(const VarveZfs *zfs, guint64 id, gboolean *captured, GError 
     if (found == NULL)
         return FALSE;
     *captured = varve_zfs_string(found, "of") != NULL;
-    return !*captured || rename_snapshot(&extracted, &going_back, error);
+    return !*captured || varve_zfs_rename(&extracted, &going_back, error);
 }

@@ -117,8 +117,8 @@ destroy_snapshot(const VarveZfsName *name, GError **error)
     return errnum == 0 || varve_zfs_set_error(error, errnum, "destroying", name->text);
 }
 
-static gboolean
-rename_back(const VarveZfsName *from, const VarveZfsName *to, GError **error)
+gboolean
+varve_zfs_rename(const VarveZfsName *from, const VarveZfsName *to, GError **error)
 {
     int errnum = lzc_rename(from->text, to->text);
     return errnum == 0 || varve_zfs_set_error(error, errnum, "renaming", from->text);
@@ -136,5 +136,5 @@ varve_zfs_reopen(gpointer self, guint64 id, GError **error)
         return FALSE;
     if (lzc_exists(active.text))
         return !lzc_exists(not_renamed.text) || destroy_snapshot(&not_renamed, error);
-    return destroy_snapshot(&extracted, error) && rename_back(&committed, &active, error);
+    return destroy_snapshot(&extracted, error) && varve_zfs_rename(&committed, &active, error);
 }

@@ -147,6 +147,9 @@ VarveMount *varve_zfs_mounts(gpointer self, const VarveDriverSnapshot *snapshot,
 
 gboolean varve_zfs_capture_active(gpointer self, guint64 of, guint64 id, GError **error);
 
+/* Of a dataset, or of a snapshot of one. */
+gboolean varve_zfs_rename(const VarveZfsName *from, const VarveZfsName *to, GError **error);
+
 /* Prepares the undoing of a capture that was complete, if id is one: remove() does the rest. Sets
  * *captured. */
 gboolean varve_zfs_uncapture(const VarveZfs *zfs, guint64 id, gboolean *captured, GError **error);

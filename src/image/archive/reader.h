@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef VARVE_IMAGE_ARCHIVE_H
-#define VARVE_IMAGE_ARCHIVE_H
+#ifndef VARVE_IMAGE_ARCHIVE_READER_H
+#define VARVE_IMAGE_ARCHIVE_READER_H
 
 /*
  * Reading the tars that images come in: plain, or compressed with gzip, zstd, xz or bzip2. They
@@ -10,6 +10,7 @@
  */
 
 #include "base/stream.h"
+#include "image/archive/path.h"
 
 typedef struct VarveArchive VarveArchive;
 
@@ -31,10 +32,6 @@ gboolean varve_archive_next(VarveArchive *archive, VarveArchiveEntry *entry, gbo
 VarveSource varve_archive_source(VarveArchive *archive);
 char *varve_archive_read(VarveArchive *archive, const VarveArchiveEntry *entry, gsize max_size,
                          GError **error);
-
-/* A path in its normal form; one that is relative to the directory of base, which may be NULL. Up
- * ("..") only from there. NULL with VARVE_ERROR_INVALID_ARGUMENT when it leads out. */
-char *varve_archive_path(const char *path, const char *base, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveArchive, varve_archive_free)
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image/archive.h"
+#include "image/archive/reader.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define MAX_ENTRIES 262144
-#define MAX_PATH    4096
 #define BLOCK       ((size_t)1 << 20) /* read at once */
 
 struct VarveArchive {
@@ -16,51 +15,6 @@ struct VarveArchive {
     const char *block; /* what is left of the last piece of content that was read */
     gsize left;
 };
-
-static gboolean
-refuse(GError **error, const char *path, const char *why)
-{
-    g_autofree char *start = g_strndup(path, 256);
-    g_autofree char *shown = g_strescape(start, NULL);
-    return varve_error_set(error, VARVE_ERROR_INVALID_ARGUMENT, "the archive's entry '%s' %s",
-                           shown, why);
-}
-
-/* --- paths ------------------------------------------------------------------------------------ */
-
-static gboolean
-go_along(GPtrArray *parts, const char *path, gboolean may_go_up)
-{
-    g_auto(GStrv) names = g_strsplit(path, "/", -1);
-    for (char **name = names; *name != NULL; name++) {
-        if (**name == '\0' || g_str_equal(*name, "."))
-            continue;
-        if (!g_str_equal(*name, ".."))
-            g_ptr_array_add(parts, g_strdup(*name));
-        else if (may_go_up && parts->len > 0)
-            g_ptr_array_set_size(parts, (gint)parts->len - 1);
-        else
-            return FALSE;
-    }
-    return TRUE;
-}
-
-char *
-varve_archive_path(const char *path, const char *base, GError **error)
-{
-    g_autoptr(GPtrArray) parts = g_ptr_array_new_with_free_func(g_free);
-    if (base != NULL) {
-        go_along(parts, base, FALSE);
-        if (parts->len > 0)
-            g_ptr_array_set_size(parts, (gint)parts->len - 1);
-    }
-    if (strlen(path) > MAX_PATH || *path == '/' || !go_along(parts, path, base != NULL)) {
-        refuse(error, path, "is no path inside it");
-        return NULL;
-    }
-    g_ptr_array_add(parts, NULL);
-    return g_strjoinv("/", (char **)parts->pdata);
-}
 
 /* --- entries ---------------------------------------------------------------------------------- */
 
@@ -130,7 +84,7 @@ take_entry(VarveArchive *archive, struct archive_entry *e, gboolean *wanted, GEr
     const char *raw = archive_entry_pathname(e);
     *wanted = FALSE;
     if (raw == NULL)
-        return refuse(error, "", "has a name that cannot be read");
+        return varve_archive_refuse(error, "", "has a name that cannot be read");
     g_free(archive->path);
     g_clear_pointer(&archive->target, g_free);
     archive->path = varve_archive_path(raw, NULL, error);
@@ -140,9 +94,9 @@ take_entry(VarveArchive *archive, struct archive_entry *e, gboolean *wanted, GEr
     if (*wanted || type == AE_IFDIR)
         return TRUE;
     if (type != AE_IFREG)
-        return refuse(error, raw, "is neither a file, a directory nor a link");
+        return varve_archive_refuse(error, raw, "is neither a file, a directory nor a link");
     if (archive_entry_sparse_count(e) > 0)
-        return refuse(error, raw, "is a sparse file");
+        return varve_archive_refuse(error, raw, "is a sparse file");
     *wanted = TRUE;
     return TRUE;
 }
@@ -208,7 +162,7 @@ varve_archive_read(VarveArchive *archive, const VarveArchiveEntry *entry, gsize 
                    GError **error)
 {
     if (entry->size > max_size) {
-        refuse(error, entry->path, "is larger than such a file may be");
+        varve_archive_refuse(error, entry->path, "is larger than such a file may be");
         return NULL;
     }
     g_autofree char *text = g_malloc0(entry->size + 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image/export.h"
+#include "image/archive/writer.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <unistd.h>
