@@ -9,6 +9,7 @@ _varve_pool_verbs="create ls inspect rm drivers"
 _varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package send receive haves usage label rm"
 _varve_image_verbs="ls inspect history import pull push unpack commit export tag rm prune"
 _varve_container_verbs="ls rm prune"
+_varve_volume_verbs="create ls inspect snapshot fork import haves mount umount rm"
 _varve_system_verbs="info cleanup"
 _varve_run_options="--name --rm --tty --env --env-file --volume --workdir --user --entrypoint --hostname
     --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --seccomp --new-privileges --label
@@ -51,11 +52,12 @@ _varve_files() {
 # What may stand at this place, by noun, verb and the number of arguments before it.
 _varve_arguments() {
     case "$noun $verb $count" in
-    "  0") _varve_words run pool snapshot image container system help ;;
+    "  0") _varve_words run pool snapshot image container volume system help ;;
     "pool  0") _varve_words $_varve_pool_verbs ;;
     "snapshot  0") _varve_words $_varve_snapshot_verbs ;;
     "image  0") _varve_words $_varve_image_verbs ;;
     "container  0") _varve_words $_varve_container_verbs ;;
+    "volume  0") _varve_words $_varve_volume_verbs ;;
     "system  0") _varve_words $_varve_system_verbs ;;
     "pool inspect 0" | "pool rm 0") _varve_names pool ls ;;
     "snapshot prepare 1" | "snapshot view 1") _varve_names snapshot ls kind==committed ;;
@@ -68,6 +70,11 @@ _varve_arguments() {
     "image import 0") _varve_files ;;
     "run  0") _varve_names image ls ;;
     "container rm "*) _varve_names container ls ;;
+    "volume snapshot 0") _varve_names volume ls --volumes ;;
+    "volume fork 0") _varve_names volume ls --snapshots ;;
+    "volume inspect 0" | "volume haves 0" | "volume mount 0" | "volume umount 0" | "volume rm "*) _varve_names volume ls ;;
+    "volume import 0") _varve_files ;;
+    "volume mount 1" | "volume umount 1") _varve_directories ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
     esac
 }
@@ -102,6 +109,13 @@ _varve_options() {
     "image export") options+=" --output --format --platform" ;;
     "container ls") options+=" --full --quiet --null" ;;
     "container rm") options+=" --force" ;;
+    "volume create" | "volume fork") options+=" --meta --type --size --no-mount" ;;
+    "volume import") options+=" --meta --type --no-mount" ;;
+    "volume snapshot") options+=" --meta --no-mount --freeze" ;;
+    "volume ls") options+=" --meta --type --of --volumes --snapshots --full --quiet --null" ;;
+    "volume haves") options+=" --quiet --null" ;;
+    "volume mount" | "volume umount") options+=" --all" ;;
+    "volume rm") options+=" --recursive" ;;
     "run ") options+=" $_varve_run_options" ;;
     esac
     _varve_words $options
@@ -113,6 +127,8 @@ _varve_values() {
     "run --env" | "run -e" | "run --workdir" | "run -w" | "run --user" | "run -u" | "run --memory" | "run -m") return ;;
     "run --entrypoint" | "run --hostname" | "run --cpus" | "run --pids-limit" | "run --cap-"*) return ;;
     "run --env-file" | "run --volume" | "run -v") _varve_files && return ;;
+    "volume --meta" | "volume -m" | "volume --type" | "volume -t" | "volume --size") return ;;
+    "volume --of") _varve_names volume ls --volumes && return ;;
     "run --network") _varve_words none host && return ;;
     "run --runtime") _varve_words runc crun && return ;;
     esac
@@ -151,6 +167,7 @@ _varve() {
         --creds | --password-file | --auth-file | --ca | --certs | --mirror | --jobs | -j | --retries) ;;
         --from | --author | -a | --message | --change | -c | --compression) ;;
         --env | -e | --env-file | --volume | -v | --workdir | -w | --user | -u | --entrypoint) ;;
+        --meta | --type | --size | --of) ;;
         --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --seccomp | --runtime) ;;
         *)
             case $word in

@@ -15,5 +15,6 @@
 #include <varve/snapshot.h>
 #include <varve/stream.h>
 #include <varve/transfer.h>
+#include <varve/volume.h>
 
 #endif

@@ -212,6 +212,12 @@ fill(int srcfd, const char *srcname, int dst, const VarveTreeWatch *watch, GErro
 }
 
 gboolean
+varve_tree_fill(int srcfd, int dstfd, const VarveTreeWatch *watch, GError **error)
+{
+    return fill(srcfd, ".", dstfd, watch, error);
+}
+
+gboolean
 varve_tree_copy(int srcfd, const char *srcname, int dstfd, const char *dstname,
                 const VarveTreeWatch *watch, GError **error)
 {

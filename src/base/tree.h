@@ -40,6 +40,9 @@ gboolean varve_tree_usage_beyond(int dirfd, const char *name, int basefd, gint64
 gboolean varve_tree_copy(int srcfd, const char *srcname, int dstfd, const char *dstname,
                          const VarveTreeWatch *watch, GError **error);
 
+/* The same, into a directory that is empty. On failure what was copied stays there. */
+gboolean varve_tree_fill(int srcfd, int dstfd, const VarveTreeWatch *watch, GError **error);
+
 /* Copies owner, mode, xattrs and times of the directory src to dst. Overlayfs's own xattrs stay
  * behind: they speak of the place that the directory has in a mount. */
 gboolean varve_tree_copy_attributes(int srcfd, int dstfd, GError **error);

@@ -80,6 +80,7 @@ extern const CliNoun cli_pool_noun;
 extern const CliNoun cli_run_noun;
 extern const CliNoun cli_snapshot_noun;
 extern const CliNoun cli_system_noun;
+extern const CliNoun cli_volume_noun;
 
 extern const CliNoun *const cli_nouns[]; /* ended by NULL */
 extern const GOptionEntry cli_global_options[];

@@ -19,6 +19,7 @@ const CliNoun *const cli_nouns[] = {&cli_run_noun,
                                     &cli_snapshot_noun,
                                     &cli_image_noun,
                                     &cli_container_noun,
+                                    &cli_volume_noun,
                                     &cli_system_noun,
                                     NULL};
 

@@ -19,6 +19,7 @@ typedef struct {
     VarveSocket *socket; /* NULL when systemd handed it over */
     VarveEngine *engine;
     VarvePools *pools;
+    VarveVolumes *volumes;
     VarveDiff diff;
     VarveGrpcServer *server;
 
@@ -158,6 +159,33 @@ add_listeners(Daemon *daemon, GArray *handed_over)
               daemon->socket != NULL ? daemon->config->socket : "handed over by systemd", NULL);
 }
 
+/* Volumes that cannot be mounted, which the library logs, do not stop the rest. */
+static gboolean
+mount_volumes(Daemon *daemon, GError **error)
+{
+    VarveVolumesResult result;
+    daemon->volumes = varve_volumes_open(daemon->engine, error);
+    if (daemon->volumes == NULL || !varve_volumes_mount_all(daemon->volumes, &result, error))
+        return FALSE;
+    g_autofree char *mounted = g_strdup_printf("%" G_GUINT64_FORMAT, result.done);
+    g_autofree char *skipped = g_strdup_printf("%" G_GUINT64_FORMAT, result.failed);
+    if (result.done + result.failed > 0)
+        varve_log(VARVE_LOG_INFO, "volumes are mounted", "mounted", mounted, "skipped", skipped,
+                  NULL);
+    return TRUE;
+}
+
+/* Those that are in use stay: the next start finds them. */
+static void
+unmount_volumes(Daemon *daemon)
+{
+    VarveVolumesResult result;
+    g_autoptr(GError) error = NULL;
+    if (!varve_volumes_unmount_all(daemon->volumes, &result, &error))
+        varve_log(VARVE_LOG_WARNING, "volumes are not unmounted", "error", error->message, NULL);
+    g_clear_pointer(&daemon->volumes, varve_volumes_close);
+}
+
 /* The socket comes first: when another daemon has it, nothing else is touched. Who connects from
  * then on waits until the rest is there. */
 static gboolean
@@ -177,6 +205,8 @@ start(Daemon *daemon, GError **error)
         return FALSE;
     daemon->pools = varve_pools_new(daemon->engine);
     varve_pools_apply(daemon->pools, daemon->config);
+    if (!mount_volumes(daemon, error))
+        return FALSE;
     daemon->server =
         varve_grpc_server_new(varve_snapshots_methods, daemon->pools, daemon->config->workers);
     daemon->diff = (VarveDiff){daemon->engine, daemon->config};
@@ -205,6 +235,7 @@ serve(Daemon *daemon, GError **error)
 
     /* A signal may still come, and ends the process then: closing the engine can take long. */
     g_clear_pointer(&daemon->server, varve_grpc_server_free);
+    unmount_volumes(daemon);
     g_clear_pointer(&daemon->pools, varve_pools_free);
     g_clear_pointer(&daemon->engine, varve_engine_close);
     return served;
@@ -215,6 +246,7 @@ clear(Daemon *daemon)
 {
     remove_socket(daemon);
     varve_grpc_server_free(daemon->server);
+    varve_volumes_close(daemon->volumes);
     varve_pools_free(daemon->pools);
     varve_engine_close(daemon->engine);
     varve_config_free(daemon->config);

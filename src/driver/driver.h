@@ -89,6 +89,8 @@ typedef enum {
     /* A snapshot created without parents can be given some at commit, and then shows its own
      * content on top of theirs. */
     VARVE_DRIVER_REBASE = 1 << 0,
+    /* capture() keeps the state of one moment, also of what is written to meanwhile. */
+    VARVE_DRIVER_CAPTURE_ATOMIC = 1 << 1,
 } VarveDriverFlags;
 
 typedef gboolean (*VarveDriverListFunc)(guint64 id, gpointer data, GError **error);
@@ -174,6 +176,10 @@ typedef struct {
      * not fit the parent; nothing is left then. After a crash remove(id) is called. */
     gboolean (*receive)(gpointer self, const VarveDriverSnapshot *snapshot,
                         const VarveSource *source, GError **error);
+
+    /* Lets an active snapshot hold that many bytes at most, whether it shares them with its parents
+     * or not; 0: as many as there are. It may have a limit already. NULL: cannot. */
+    gboolean (*limit)(gpointer self, guint64 id, guint64 bytes, GError **error);
 
     /* Opens what a snapshot has beyond its parents, where that is a directory of its own in the
      * form that a layer of overlayfs has. Returns -1 with the error set. NULL: a snapshot is whole,

@@ -8,8 +8,10 @@ typedef struct {
     const char *name, *key, *parent;
     VarveLabels labels;
     guint64 id;
-    guint64 expected; /* the id that the work on disk was done for */
-    guint64 captured; /* by a capture: the id of the committed one */
+    guint64 expected;     /* the id that the work on disk was done for */
+    guint64 captured;     /* by a capture: the id of the committed one */
+    guint64 renewed;      /* by a renewal: the id of the active one that goes on */
+    VarveLineage lineage; /* of that one */
 } Commit;
 
 /* The parent that the committed snapshot will have. Only one that was prepared on nothing can be
@@ -209,6 +211,73 @@ run_capture(Commit *c, GError **error)
     return ok;
 }
 
+/* --- commit, and prepare upon it ---------------------------------------------------------------
+ */
+
+/* The key goes to the fresh one, which is what the active one was: created then, with its labels.
+ */
+static gboolean
+publish_renewal(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Commit *c = data;
+    guint64 parent = 0;
+    g_autoptr(VarveSnapshotRecord) record = NULL;
+    if (!check_publish(txn, c, &record, &parent, error))
+        return FALSE;
+    VarveSnapshotRecord committed = committed_record(c, record, parent);
+    VarveSnapshotRecord going_on = *record;
+    going_on.parent = c->id;
+    going_on.updated = committed.created;
+    return varve_record_replace(txn, c->id, record, &committed, error) &&
+           varve_record_add(txn, c->renewed, &going_on, error);
+}
+
+static gboolean
+load_renewal(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Commit *c = data;
+    return varve_lineage_load(txn, 0, VARVE_KIND_ACTIVE, c->expected, &c->lineage, error);
+}
+
+static gboolean
+renewal_on_disk(VarvePool *pool, VarveDriverSnapshot *snapshot, gpointer data, GError **error)
+{
+    return pool->driver->create(pool->self, snapshot, error);
+}
+
+/* Upon what is committed on disk, and by no record yet. */
+static gboolean
+make_renewal(Commit *c, GError **error)
+{
+    VarvePool *pool = c->pool;
+    guint slot;
+    if (!varve_store_read(pool->engine->store, load_renewal, c, error) ||
+        !varve_make_fresh(pool, &c->lineage.snapshot, renewal_on_disk, NULL, &slot, error))
+        return FALSE;
+    c->renewed = c->lineage.snapshot.id;
+    gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, c->renewed, error)) &&
+                  varve_commit_publish(c->pool, publish_renewal, c, error);
+    if (!ok)
+        varve_search_undo(pool, c->renewed);
+    varve_inflight_end(pool->engine->inflight, slot);
+    return ok;
+}
+
+static gboolean
+run_renewal(Commit *c, GError **error)
+{
+    VarvePool *pool = c->pool;
+    guint slot;
+    if (!begin_commit(c, &slot, error))
+        return FALSE;
+    gboolean ok = varve_commit_on_disk(pool, c->expected, error) && make_renewal(c, error);
+    if (!ok)
+        varve_search_undo(pool, c->expected);
+    varve_lineage_clear(&c->lineage);
+    varve_inflight_end(pool->engine->inflight, slot);
+    return ok;
+}
+
 /* --- the API ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -246,6 +315,19 @@ varve_snapshot_capture(VarvePool *pool, const char *name, const char *key, GHash
     if (check_and_run(&c, labels, run_capture, &failure))
         return TRUE;
     varve_prefix_operation(&failure, "capturing", pool, key);
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
+}
+
+gboolean
+varve_snapshot_renew(VarvePool *pool, const char *name, const char *key, GHashTable *labels,
+                     GError **error)
+{
+    Commit c = {.pool = pool, .name = name, .key = key};
+    g_autoptr(GError) failure = NULL;
+    if (check_and_run(&c, labels, run_renewal, &failure))
+        return TRUE;
+    varve_prefix_operation(&failure, "committing", pool, key);
     g_propagate_error(error, g_steal_pointer(&failure));
     return FALSE;
 }

@@ -13,6 +13,7 @@
  *     query.c, changes.c   the operations that look
  *     identity.c      by which a snapshot is known in other stores
  *     place.c, trees.c     the way to a snapshot's files
+ *     limit.c         how much one may hold; making one durable
  *     housekeeping.c  what nobody waits for: freeing, recovery
  *     search.c        what a crash left, found by looking at the disk
  *     labels.c, filter.c, lineage.c   small parts of the above
@@ -157,6 +158,23 @@ gboolean varve_commit_on_disk(VarvePool *pool, guint64 id, GError **error);
 /* Publishes a committed snapshot: it is durable when the caller is told of it, unless the pool is
  * relaxed. */
 gboolean varve_commit_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error);
+
+/* Commits the active snapshot key as name, and prepares another one upon it, which has its key, its
+ * labels and its time of creation from then on: what capture does, by any driver, for one that
+ * nobody has mounted. Both happen, or none. */
+gboolean varve_snapshot_renew(VarvePool *pool, const char *name, const char *key,
+                              GHashTable *labels, GError **error);
+
+/* --- limit.c ------------------------------------------------------------------------------- */
+
+/* Whether snapshots of the pool can be limited; VARVE_ERROR_NOT_IMPLEMENTED tells why not. */
+gboolean varve_pool_can_limit(VarvePool *pool, GError **error);
+
+/* Lets an active snapshot hold that many bytes at most; 0: as many as there are. */
+gboolean varve_snapshot_limit(VarvePool *pool, const char *key, guint64 bytes, GError **error);
+
+/* Makes an active snapshot durable, files and record, unless the pool is relaxed. */
+gboolean varve_snapshot_sync(VarvePool *pool, const char *key, GError **error);
 
 /* --- labels.c ------------------------------------------------------------------------------ */
 

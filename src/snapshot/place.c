@@ -91,3 +91,16 @@ varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error)
         varve_prefix_operation(error, "opening", pool, name);
     return fd;
 }
+
+VarveMount *
+varve_snapshot_tree_mount(VarvePool *pool, const char *name, GError **error)
+{
+    Opening o = {.pool = pool, .key = name, .kind = VARVE_KIND_COMMITTED};
+    VarveMount *mount = varve_store_read(pool->engine->store, load, &o, error)
+                            ? pool->driver->mounts(pool->self, &o.lineage.snapshot, error)
+                            : NULL;
+    varve_lineage_clear(&o.lineage);
+    if (mount == NULL)
+        varve_prefix_operation(error, "mounting", pool, name);
+    return mount;
+}

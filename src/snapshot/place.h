@@ -26,6 +26,9 @@ gboolean varve_snapshot_open_place(VarvePool *pool, const char *key, VarvePlace 
 
 /* The root of all that a committed snapshot shows, read-only; -1 with the error set. */
 int varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error);
+
+/* How all that a committed snapshot shows is mounted, read-only. It must stay meanwhile. */
+VarveMount *varve_snapshot_tree_mount(VarvePool *pool, const char *name, GError **error);
 void varve_place_clear(VarvePlace *place);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarvePlace, varve_place_clear)

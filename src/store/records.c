@@ -340,6 +340,15 @@ visit_name(const MDB_val *key, const MDB_val *value, gpointer data, GError **err
     return visit_id(walk, id_value(value), error);
 }
 
+void
+varve_record_cursor_seek(VarveRecordCursor *cursor, guint32 pool, const char *prefix)
+{
+    VarveKey key;
+    name_key(&key, pool, prefix);
+    memcpy(cursor->bytes, key.bytes, key.size);
+    cursor->size = key.size;
+}
+
 gboolean
 varve_record_walk(VarveStoreTxn *txn, guint32 pool, VarveRecordCursor *cursor, gsize limit,
                   gboolean *more, VarveRecordFunc func, gpointer data, GError **error)

@@ -77,6 +77,9 @@ typedef struct {
     gsize size;
 } VarveRecordCursor;
 
+/* Sets a cursor before the first of the pool's names that begins with prefix, which is short. */
+void varve_record_cursor_seek(VarveRecordCursor *cursor, guint32 pool, const char *prefix);
+
 /* Calls func for up to limit records of the pool from the cursor on, in the order of their names,
  * and moves the cursor behind them. *more: whether there are others. */
 gboolean varve_record_walk(VarveStoreTxn *txn, guint32 pool, VarveRecordCursor *cursor, gsize limit,

@@ -17,6 +17,7 @@ NOUNS = {
     "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff package send receive haves usage label rm",
     "image": "ls inspect history import pull push unpack commit export tag rm prune",
     "container": "ls rm prune",
+    "volume": "create ls inspect snapshot fork import haves mount umount rm",
     "system": "info cleanup",
 }
 COMMANDS = ["run"]  # nouns without verbs

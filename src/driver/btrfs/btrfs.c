@@ -354,6 +354,15 @@ btrfs_receive(gpointer self, const VarveDriverSnapshot *snapshot, const VarveSou
     return FALSE;
 }
 
+/* Quotas cost all subvolumes of a file system, so they are enabled only where all are ours. */
+static gboolean
+btrfs_limit(gpointer self, guint64 id, guint64 bytes, GError **error)
+{
+    Btrfs *btrfs = self;
+    varve_autofd fd = open_subvolume(btrfs, id, error);
+    return fd >= 0 && varve_subvolume_set_limit(fd, bytes, btrfs->image != NULL, error);
+}
+
 /* --- listing ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -372,6 +381,7 @@ btrfs_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 const VarveDriver varve_driver_btrfs = {
     .name = "btrfs",
     .summary = "subvolumes and snapshots of btrfs; nothing is copied",
+    .flags = VARVE_DRIVER_CAPTURE_ATOMIC,
     .settings = btrfs_settings,
     .probe = btrfs_probe,
     .open = btrfs_open,
@@ -389,6 +399,7 @@ const VarveDriver varve_driver_btrfs = {
     .stream_format = "btrfs-send-2",
     .send = btrfs_send,
     .receive = btrfs_receive,
+    .limit = btrfs_limit,
     .remove = btrfs_remove,
     .list = btrfs_list,
 };

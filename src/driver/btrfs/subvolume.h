@@ -22,6 +22,11 @@ gboolean varve_subvolume_set_readonly(int fd, gboolean readonly, GError **error)
 /* The number by which mount's subvolid= knows it. */
 gboolean varve_subvolume_get_id(int fd, guint64 *id, GError **error);
 
+/* Lets the subvolume refer to that many bytes at most; 0: to as many as there are. may_enable:
+ * where the file system does not count what its subvolumes refer to, have it begin to
+ * (VARVE_ERROR_FAILED_PRECONDITION otherwise). */
+gboolean varve_subvolume_set_limit(int fd, guint64 bytes, gboolean may_enable, GError **error);
+
 /* Deletes a subvolume, read-only or not, with every subvolume that was made inside it. Succeeds
  * when there is none. The space is freed by the kernel's cleaner later on. */
 gboolean varve_subvolume_delete(int dirfd, const char *name, GError **error);

@@ -145,6 +145,7 @@ zfs_destroy(gpointer self, GError **error)
 const VarveDriver varve_driver_zfs = {
     .name = "zfs",
     .summary = VARVE_ZFS_SUMMARY,
+    .flags = VARVE_DRIVER_CAPTURE_ATOMIC,
     .settings = varve_zfs_settings,
     .probe = zfs_probe,
     .open = zfs_open,

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mount-table.h"
+#include <string.h>
+#include <unistd.h>
+
+/* Fields of a line, up to the separator "-": see proc_pid_mountinfo(5). */
+enum { FIELD_DEVICE = 2, FIELD_ROOT, FIELD_POINT, FIELD_FLAGS, FIXED_FIELDS };
+
+void
+varve_mount_entry_free(VarveMountEntry *entry)
+{
+    if (entry == NULL)
+        return;
+    g_free(entry->device);
+    g_free(entry->root);
+    g_free(entry->point);
+    g_free(entry->options);
+    g_free(entry);
+}
+
+VarveMountEntry *
+varve_mount_entry_copy(const VarveMountEntry *entry)
+{
+    VarveMountEntry *copy = g_new(VarveMountEntry, 1);
+    *copy = (VarveMountEntry){g_strdup(entry->device), g_strdup(entry->root),
+                              g_strdup(entry->point), g_strdup(entry->options), entry->read_only};
+    return copy;
+}
+
+static gboolean
+has_flag(const char *flags, const char *flag)
+{
+    g_auto(GStrv) list = g_strsplit(flags, ",", -1);
+    return g_strv_contains((const char *const *)list, flag);
+}
+
+/* Blanks and the like in a field are written as octal numbers. NULL for a line of another form. */
+static VarveMountEntry *
+parse_line(const char *line)
+{
+    g_auto(GStrv) fields = g_strsplit(line, " ", -1);
+    guint n = g_strv_length(fields), separator = FIXED_FIELDS;
+    while (separator < n && !g_str_equal(fields[separator], "-"))
+        separator++;
+    if (separator + 3 >= n)
+        return NULL;
+    VarveMountEntry *entry = g_new(VarveMountEntry, 1);
+    entry->device = g_strdup(fields[FIELD_DEVICE]);
+    entry->root = g_strcompress(fields[FIELD_ROOT]);
+    entry->point = g_strcompress(fields[FIELD_POINT]);
+    entry->options = g_strdup(fields[separator + 3]);
+    entry->read_only = has_flag(fields[FIELD_FLAGS], "ro");
+    return entry;
+}
+
+GPtrArray *
+varve_mount_table_read(const char *process, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/mountinfo", process), *text = NULL;
+    g_autoptr(GError) failure = NULL;
+    if (!g_file_get_contents(path, &text, NULL, &failure)) {
+        varve_error_set(error, VARVE_ERROR_UNAVAILABLE, "reading what is mounted: %s",
+                        failure->message);
+        return NULL;
+    }
+    GPtrArray *table = g_ptr_array_new_with_free_func((GDestroyNotify)varve_mount_entry_free);
+    for (char *line = text, *end; *line != '\0'; line = end) {
+        end = strchrnul(line, '\n');
+        if (*end != '\0')
+            *end++ = '\0';
+        VarveMountEntry *entry = parse_line(line);
+        if (entry != NULL)
+            g_ptr_array_add(table, entry);
+    }
+    return table;
+}
+
+/* The one mounted last comes last. */
+const VarveMountEntry *
+varve_mount_table_find(GPtrArray *table, const char *point)
+{
+    for (guint i = table->len; i > 0; i--) {
+        const VarveMountEntry *entry = table->pdata[i - 1];
+        if (g_str_equal(entry->point, point))
+            return entry;
+    }
+    return NULL;
+}
+
+char *
+varve_mount_entry_option(const VarveMountEntry *entry, const char *key)
+{
+    g_auto(GStrv) options = g_strsplit(entry->options, ",", -1);
+    gsize length = strlen(key);
+    for (char **option = options; *option != NULL; option++)
+        if (strncmp(*option, key, length) == 0 && (*option)[length] == '=')
+            return g_strcompress(*option + length + 1);
+    return NULL;
+}
+
+/* --- the same elsewhere ----------------------------------------------------------------------- */
+
+/* Two mounts of overlayfs that write to one directory. */
+static gboolean
+has_same_upper(const VarveMountEntry *entry, const VarveMountEntry *other)
+{
+    if (strstr(entry->options, "upperdir=") == NULL || strstr(other->options, "upperdir=") == NULL)
+        return FALSE;
+    g_autofree char *mine = varve_mount_entry_option(entry, "upperdir");
+    g_autofree char *its = varve_mount_entry_option(other, "upperdir");
+    return g_strcmp0(mine, its) == 0;
+}
+
+static gboolean
+is_same(const VarveMountEntry *entry, const VarveMountEntry *other)
+{
+    if (has_same_upper(entry, other))
+        return TRUE;
+    gsize length = strlen(entry->root);
+    if (!g_str_equal(entry->device, other->device) || !g_str_has_prefix(other->root, entry->root))
+        return FALSE;
+    return other->root[length] == '\0' || other->root[length] == '/' ||
+           g_str_equal(entry->root, "/");
+}
+
+static const VarveMountEntry *
+find_same(GPtrArray *table, const VarveMountEntry *entry, const char *except)
+{
+    for (guint i = 0; table != NULL && i < table->len; i++) {
+        const VarveMountEntry *other = table->pdata[i];
+        if (is_same(entry, other) && g_strcmp0(other->point, except) != 0)
+            return other;
+    }
+    return NULL;
+}
+
+/* The name of a process's mount namespace; NULL for one that has ended. */
+static char *
+namespace_of(const char *process)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/ns/mnt", process);
+    return g_file_read_link(path, NULL);
+}
+
+static char *
+describe_process(const char *process, const VarveMountEntry *entry)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/comm", process), *name = NULL;
+    if (!g_file_get_contents(path, &name, NULL, NULL))
+        name = g_strdup("?");
+    return g_strdup_printf("on %s in the mount namespace of process %s (%s)", entry->point, process,
+                           g_strchomp(name));
+}
+
+char *
+varve_mount_table_find_other(const VarveMountEntry *entry, const char *except)
+{
+    g_autoptr(GPtrArray) own = varve_mount_table_read("self", NULL);
+    const VarveMountEntry *same = find_same(own, entry, except);
+    if (same != NULL)
+        return g_strconcat("on ", same->point, NULL);
+
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_hash_table_add(seen, namespace_of("self"));
+    g_autoptr(GDir) processes = g_dir_open("/proc", 0, NULL);
+    for (const char *name; processes != NULL && (name = g_dir_read_name(processes)) != NULL;) {
+        char *space = g_ascii_isdigit(*name) ? namespace_of(name) : NULL;
+        if (space == NULL || !g_hash_table_add(seen, space))
+            continue;
+        g_autoptr(GPtrArray) table = varve_mount_table_read(name, NULL);
+        same = find_same(table, entry, NULL);
+        if (same != NULL)
+            return describe_process(name, same);
+    }
+    return NULL;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_BASE_MOUNT_TABLE_H
+#define VARVE_BASE_MOUNT_TABLE_H
+
+/* What is mounted: /proc/PID/mountinfo, see proc_pid_mountinfo(5). */
+
+#include "base/error.h"
+
+typedef struct {
+    char *device;  /* "MAJOR:MINOR" of its file system */
+    char *root;    /* which directory of that */
+    char *point;   /* where it is mounted */
+    char *options; /* of the file system */
+    gboolean read_only;
+} VarveMountEntry;
+
+/* The mounts of a process's namespace; process: "self", or its id. GPtrArray of VarveMountEntry*,
+ * which frees its elements. NULL with the error set. */
+GPtrArray *varve_mount_table_read(const char *process, GError **error);
+
+/* What is mounted there, and not hidden by another mount at the same place; NULL: nothing is. */
+const VarveMountEntry *varve_mount_table_find(GPtrArray *table, const char *point);
+
+/* Where the same directory, or something in it, is mounted, in any mount namespace, but not at
+ * except in this one: "on /mnt", "on /mnt in the mount namespace of process 12 (sh)". NULL:
+ * nowhere. */
+char *varve_mount_table_find_other(const VarveMountEntry *entry, const char *except);
+
+/* The value of "KEY=VALUE" among the options, without escapes, or NULL. */
+char *varve_mount_entry_option(const VarveMountEntry *entry, const char *key);
+
+VarveMountEntry *varve_mount_entry_copy(const VarveMountEntry *entry);
+void varve_mount_entry_free(VarveMountEntry *entry);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveMountEntry, varve_mount_entry_free)
+
+#endif
