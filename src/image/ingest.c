@@ -23,6 +23,7 @@ struct VarveIngest {
     gint64 size;  /* -1: any */
     int fd;       /* locked */
     VarveDigester *digester;
+    char *actual; /* the digest that it has; NULL: not known yet */
     char *buffer;
     gsize buffered;
     guint64 written;   /* to the file */
@@ -208,6 +209,21 @@ varve_ingest_offset(const VarveIngest *ingest)
     return ingest->written + ingest->buffered;
 }
 
+guint64
+varve_ingest_written(const VarveIngest *ingest)
+{
+    return ingest->written;
+}
+
+int
+varve_ingest_open(const VarveIngest *ingest, GError **error)
+{
+    int fd = openat(ingest->content->ingestfd, ingest->key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        varve_error_set_errno(error, errno, "opening the file of blob %s", ingest->digest);
+    return fd;
+}
+
 gboolean
 varve_ingest_restart(VarveIngest *ingest, GError **error)
 {
@@ -217,6 +233,7 @@ varve_ingest_restart(VarveIngest *ingest, GError **error)
     }
     ingest->written = ingest->flushed = ingest->buffered = 0;
     ingest->failed = FALSE;
+    g_clear_pointer(&ingest->actual, g_free);
     varve_digester_free(ingest->digester);
     ingest->digester = varve_digester_new();
     return TRUE;
@@ -355,13 +372,21 @@ varve_ingest_write_file(VarveIngest *ingest, int fd, GError **error)
 /* --- finishing -------------------------------------------------------------------------------- */
 
 static gboolean
-check(VarveIngest *ingest, char **digest, GError **error)
+check(VarveIngest *ingest, GError **error)
 {
     if (!check_size_there(ingest, ingest->written, error))
         return FALSE;
-    *digest = varve_digester_finish(ingest->digester);
-    return ingest->digest == NULL || g_str_equal(ingest->digest, *digest) ||
-           varve_error_set(error, VARVE_ERROR_CORRUPT, "its content has the digest %s", *digest);
+    if (ingest->actual == NULL)
+        ingest->actual = varve_digester_finish(ingest->digester);
+    return ingest->digest == NULL || g_str_equal(ingest->digest, ingest->actual) ||
+           varve_error_set(error, VARVE_ERROR_CORRUPT, "its content has the digest %s",
+                           ingest->actual);
+}
+
+gboolean
+varve_ingest_verify(VarveIngest *ingest, GError **error)
+{
+    return (flush(ingest, error) && check(ingest, error)) || failed(ingest, error);
 }
 
 static gboolean
@@ -385,13 +410,14 @@ place(VarveIngest *ingest, const char *digest, GError **error)
 gboolean
 varve_ingest_finish(VarveIngest *ingest, char **digest, guint64 *size, GError **error)
 {
-    g_autofree char *actual = NULL;
-    if (!flush(ingest, error) || !check(ingest, &actual, error) || !place(ingest, actual, error))
+    if (!varve_ingest_verify(ingest, error))
+        return FALSE;
+    if (!place(ingest, ingest->actual, error))
         return failed(ingest, error);
     if (size != NULL)
         *size = ingest->written;
     if (digest != NULL)
-        *digest = g_steal_pointer(&actual);
+        *digest = g_strdup(ingest->actual);
     return TRUE;
 }
 
@@ -426,6 +452,7 @@ varve_ingest_free(VarveIngest *ingest)
     varve_fd_clear(&ingest->fd);
     varve_digester_free(ingest->digester);
     g_free(ingest->buffer);
+    g_free(ingest->actual);
     g_free(ingest->digest);
     g_free(ingest->key);
     g_free(ingest);
