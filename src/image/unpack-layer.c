@@ -234,7 +234,7 @@ varve_unpack_layer_undo(VarveUnpackLayer *layer)
 {
     varve_place_clear(&layer->place);
     if (layer->turn != NULL && !layer->there)
-        (void)varve_snapshot_remove(layer->unpacking->pool, layer->key, NULL);
+        (void)varve_snapshot_undo(layer->unpacking->pool, layer->key, NULL);
 }
 
 void

@@ -28,6 +28,10 @@ gboolean varve_snapshot_open_place(VarvePool *pool, const char *key, VarvePlace 
 int varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error);
 void varve_place_clear(VarvePlace *place);
 
+/* varve_snapshot_remove() for what was begun and is given up: also when that is because the engine
+ * was cancelled. */
+gboolean varve_snapshot_undo(VarvePool *pool, const char *key, GError **error);
+
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarvePlace, varve_place_clear)
 
 #endif
