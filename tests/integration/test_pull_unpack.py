@@ -14,12 +14,14 @@ import pytest
 from conftest import TIMEOUT, VARVE, Varve, wait_until
 from oci import Layer, chain_ids, write_image
 from registries import Simple, Wire, blobs_of
-from test_pull import (  # noqa: F401 (fixtures)
+from test_pull import (  # noqa: F401 (no_credentials is a fixture)
     CORRUPT, INVALID, MIB, NO_SPACE, NOT_FOUND, SLACK, UNAVAILABLE, begun, content, fresh, names,
-    no_credentials, registry, running,
+    no_credentials, running,
 )  # fmt: skip
-from test_run import IMAGE as RUN_IMAGE, busybox_layer, import_image as import_to_run
-from test_unpack import keys, layers, pool, presented, random_layer  # noqa: F401 (a fixture)
+from test_run import IMAGE as RUN_IMAGE
+from test_run import busybox_layer
+from test_run import import_image as import_to_run
+from test_unpack import keys, layers, presented, random_layer
 
 SIZE = 6 * MIB
 
