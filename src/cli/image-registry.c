@@ -80,7 +80,7 @@ const GOptionEntry cli_image_pull_options[] = {
      "fetch it for this platform; may be given several times", "PLATFORM"},
     {"all-platforms", 0, 0, G_OPTION_ARG_NONE, &option.all_platforms,
      "fetch it for all that it is made for", NULL},
-    {"unpack", 'u', 0, G_OPTION_ARG_NONE, &option.unpack,
+    {"unpack", 0, 0, G_OPTION_ARG_NONE, &option.unpack,
      "unpack its layers into a pool while they come", NULL},
     {"mirror", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.mirrors,
      "try this first; may be given several times", "HOST[:PORT][/PATH]"},

@@ -7,7 +7,7 @@
  *
  *     reference.c, platform.c, media-types.c, chain.c   words: names, platforms, kinds, ChainIDs
  *     descriptor.c, manifest.c, config.c                 the JSON of images (oci.h)
- *     content.c, ingest.c, lease.c, collect.c            the content store (content.h)
+ *     content.c, ingest*.c, lease.c, collect.c           the content store (content.h)
  *     closure.c                                          from an image to all its blobs
  *     names.c                                            names in the metadata store
  *     images.c, inspect.c, prune.c                       the API
