@@ -115,7 +115,7 @@ _varve_options() {
     "volume ls") options+=" --meta --type --of --volumes --snapshots --full --quiet --null" ;;
     "volume haves") options+=" --quiet --null" ;;
     "volume mount" | "volume umount") options+=" --all" ;;
-    "volume rm") options+=" --recursive" ;;
+    "volume rm") options+=" --recursive --only" ;;
     "run ") options+=" $_varve_run_options" ;;
     esac
     _varve_words $options

@@ -145,12 +145,19 @@ VARVE_PUBLIC VarveVolumeInfo *varve_volumes_import(VarveVolumes *volumes, const 
 
 /* --- removing ------------------------------------------------------------------------------ */
 
+/* What becomes of those that stand on it. */
+typedef enum {
+    VARVE_VOLUMES_REFUSE,    /* nothing is destroyed: VARVE_ERROR_FAILED_PRECONDITION names them */
+    VARVE_VOLUMES_RECURSIVE, /* they are destroyed first, volumes as well */
+    VARVE_VOLUMES_ONLY,      /* they go on, with what they hold, and stand on what it stood on.
+                                VARVE_ERROR_NOT_IMPLEMENTED on overlay and zfs */
+} VarveVolumesOthers;
+
 /* Unmounts and removes a volume or snapshot. While it is busy it is tried again, for some seconds;
- * then that is VARVE_ERROR_BUSY, and it stays. VARVE_ERROR_FAILED_PRECONDITION, naming them, when
- * others stand on it: a volume stands on its last snapshot. recursive: those are destroyed too,
- * first, volumes as well. */
+ * then that is VARVE_ERROR_BUSY, and it stays. A volume stands on its last snapshot, and that one
+ * on the one before. */
 VARVE_PUBLIC gboolean varve_volumes_destroy(VarveVolumes *volumes, const char *id,
-                                            gboolean recursive, GError **error);
+                                            VarveVolumesOthers others, GError **error);
 
 /* --- mounting ------------------------------------------------------------------------------ */
 

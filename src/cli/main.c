@@ -14,14 +14,9 @@
 #define EXIT_USAGE  2
 #define EXIT_SIGNAL 128 /* and the signal's number, as shells have it */
 
-const CliNoun *const cli_nouns[] = {&cli_run_noun,
-                                    &cli_pool_noun,
-                                    &cli_snapshot_noun,
-                                    &cli_image_noun,
-                                    &cli_container_noun,
-                                    &cli_volume_noun,
-                                    &cli_system_noun,
-                                    NULL};
+const CliNoun *const cli_nouns[] = {
+    &cli_run_noun,       &cli_pool_noun,   &cli_snapshot_noun, &cli_image_noun,
+    &cli_container_noun, &cli_volume_noun, &cli_system_noun,   NULL};
 
 static struct {
     char *root, *pool;

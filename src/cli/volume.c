@@ -142,27 +142,22 @@ umount_volume(const Cli *cli, char **args, GError **error)
 /* --- removing ----------------------------------------------------------------------------------
  */
 
-/* One that cannot be removed does not spare the others. */
+static gboolean
+remove_one(const char *id, gpointer volumes, GError **error)
+{
+    VarveVolumesOthers others = option.recursive ? VARVE_VOLUMES_RECURSIVE
+                                : option.only    ? VARVE_VOLUMES_ONLY
+                                                 : VARVE_VOLUMES_REFUSE;
+    return varve_volumes_destroy(volumes, id, others, error);
+}
+
 static gboolean
 rm(const Cli *cli, char **args, GError **error)
 {
+    if (option.only && option.recursive)
+        return cli_usage_error(error, "--only and --recursive are opposites");
     g_autoptr(VarveVolumes) volumes = varve_volumes_open(cli->engine, error);
-    g_autoptr(GError) last = NULL;
-    if (volumes == NULL)
-        return FALSE;
-    for (; *args != NULL && !g_error_matches(last, VARVE_ERROR, VARVE_ERROR_CANCELLED); args++) {
-        g_autoptr(GError) failure = NULL;
-        if (varve_volumes_destroy(volumes, *args, option.recursive, &failure))
-            continue;
-        if (last != NULL)
-            cli_report_error(last, NULL, cli->json);
-        g_clear_error(&last);
-        last = g_steal_pointer(&failure);
-    }
-    if (last == NULL)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&last));
-    return FALSE;
+    return volumes != NULL && cli_for_each(cli, args, remove_one, volumes, error);
 }
 
 /* --- the table ---------------------------------------------------------------------------------
@@ -216,6 +211,8 @@ static const GOptionEntry all_options[] = {ALL, {NULL}};
 static const GOptionEntry rm_options[] = {
     {"recursive", 'r', 0, G_OPTION_ARG_NONE, &option.recursive,
      "remove what stands on it first, volumes too", NULL},
+    {"only", 0, 0, G_OPTION_ARG_NONE, &option.only,
+     "on btrfs and native: let what stands on it go on without it", NULL},
     {NULL},
 };
 
@@ -351,11 +348,12 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "rm",
-        .synopsis = "ID... [--recursive]",
+        .synopsis = "ID... [--recursive | --only]",
         .summary = "Unmount and remove volumes and snapshots, with what they hold",
         .about =
             "What others stand on is refused: a volume stands on its last snapshot, a fork on\n"
-            "what it was forked from. --recursive removes those as well.",
+            "what it was forked from. --recursive removes those as well; --only keeps them, with\n"
+            "all that they hold, on btrfs and native.",
         .example = "varve volume rm db-test\n",
         .min_args = 1,
         .max_args = CLI_ANY_ARGS,
@@ -364,7 +362,8 @@ static const CliVerb verbs[] = {
         .flags = VARVE_ENGINE_MUST_EXIST,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS,
                  [VARVE_ERROR_FAILED_PRECONDITION] =
-                     "--recursive removes all of them, volumes too"},
+                     "--recursive removes all of them, volumes too; --only keeps "
+                     "them, on btrfs and native"},
         .run = rm,
     },
     {NULL},

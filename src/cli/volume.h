@@ -10,7 +10,7 @@
 struct CliVolumeOptions {
     char *type, *of, *size;
     GHashTable *meta;
-    gboolean no_mount, freeze, recursive, all, full, live, snapshots;
+    gboolean no_mount, freeze, recursive, only, all, full, live, snapshots;
 };
 extern struct CliVolumeOptions cli_volume_options;
 

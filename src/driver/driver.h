@@ -91,6 +91,9 @@ typedef enum {
     VARVE_DRIVER_REBASE = 1 << 0,
     /* capture() keeps the state of one moment, also of what is written to meanwhile. */
     VARVE_DRIVER_CAPTURE_ATOMIC = 1 << 1,
+    /* A snapshot has all of its content itself, so that its parent can be taken away: it has that
+     * one's parent then. */
+    VARVE_DRIVER_WHOLE = 1 << 2,
 } VarveDriverFlags;
 
 typedef gboolean (*VarveDriverListFunc)(guint64 id, gpointer data, GError **error);
@@ -156,6 +159,15 @@ typedef struct {
      * or the process die, remove(id) is called and of is again what it was. NULL: cannot. */
     gboolean (*capture)(gpointer self, guint64 of, guint64 id, GError **error);
 
+    /* The snapshot, active or committed, is about to have its parent's parent for its own: what is
+     * noted of how it came from its parent does not hold any more. It may stay as it is then. NULL:
+     * nothing is noted. */
+    gboolean (*forget_parent)(gpointer self, guint64 id, GError **error);
+
+    /* Lets an active snapshot hold that many bytes at most, whether it shares them with its parents
+     * or not; 0: as many as there are. It may have a limit already. NULL: cannot. */
+    gboolean (*limit)(gpointer self, guint64 id, guint64 bytes, GError **error);
+
     /* The native stream, by a name that says what can read it, such as "btrfs-send-2": what one
      * pool sends another one receives if they have the same. NULL: none, and then send and receive
      * are NULL too. */
@@ -176,10 +188,6 @@ typedef struct {
      * not fit the parent; nothing is left then. After a crash remove(id) is called. */
     gboolean (*receive)(gpointer self, const VarveDriverSnapshot *snapshot,
                         const VarveSource *source, GError **error);
-
-    /* Lets an active snapshot hold that many bytes at most, whether it shares them with its parents
-     * or not; 0: as many as there are. It may have a limit already. NULL: cannot. */
-    gboolean (*limit)(gpointer self, guint64 id, guint64 bytes, GError **error);
 
     /* Opens what a snapshot has beyond its parents, where that is a directory of its own in the
      * form that a layer of overlayfs has. Returns -1 with the error set. NULL: a snapshot is whole,

@@ -256,7 +256,7 @@ make_renewal(Commit *c, GError **error)
         return FALSE;
     c->renewed = c->lineage.snapshot.id;
     gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, c->renewed, error)) &&
-                  varve_commit_publish(c->pool, publish_renewal, c, error);
+                  varve_commit_publish(pool, publish_renewal, c, error);
     if (!ok)
         varve_search_undo(pool, c->renewed);
     varve_inflight_end(pool->engine->inflight, slot);

@@ -8,7 +8,7 @@
  *     engine.c        a root: open, close, information
  *     pool.c          pools: open, find, list
  *     pool-make.c     pools: make, take away
- *     create.c, commit.c, fill.c, remove.c, update.c, rules.c
+ *     create.c, commit.c, drop.c, fill.c, remove.c, update.c, rules.c
  *                     the operations that change snapshots, and their rules
  *     query.c, changes.c   the operations that look
  *     identity.c      by which a snapshot is known in other stores
@@ -164,6 +164,13 @@ gboolean varve_commit_publish(VarvePool *pool, VarveStoreFunc func, gpointer dat
  * nobody has mounted. Both happen, or none. */
 gboolean varve_snapshot_renew(VarvePool *pool, const char *name, const char *key,
                               GHashTable *labels, GError **error);
+
+/* --- drop.c -------------------------------------------------------------------------------- */
+
+/* Removes a snapshot like varve_snapshot_remove(), though others may stand on it: those stand on
+ * its parent then, with the content that they have. VARVE_ERROR_NOT_IMPLEMENTED where others stand
+ * on it and the driver keeps in them only what differs. */
+gboolean varve_snapshot_drop(VarvePool *pool, const char *key, GError **error);
 
 /* --- limit.c ------------------------------------------------------------------------------- */
 

@@ -63,7 +63,7 @@ refuse_family(GPtrArray *ids, GError **error)
 }
 
 static GPtrArray *
-find_family(VarveVolumes *volumes, const char *id, gboolean recursive, GError **error)
+find_family(VarveVolumes *volumes, const char *id, VarveVolumesOthers others, GError **error)
 {
     g_autoptr(VarveVolumeInfo) info = varve_volume_get(volumes, id, error);
     g_autoptr(VarvePoolRecord) pool =
@@ -72,22 +72,26 @@ find_family(VarveVolumes *volumes, const char *id, gboolean recursive, GError **
         return NULL;
     g_autoptr(GArray) numbers = g_array_new(FALSE, FALSE, sizeof(guint64));
     g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
+    if (others == VARVE_VOLUMES_ONLY) {
+        g_ptr_array_add(ids, g_strdup(id));
+        return g_steal_pointer(&ids);
+    }
     Family family = {.info = info, .pool = pool->number, .numbers = numbers, .ids = ids};
     if (!varve_store_read(volumes->engine->store, collect_family, &family, error) ||
-        (!recursive && ids->len > 1 && !refuse_family(ids, error)))
+        (others == VARVE_VOLUMES_REFUSE && ids->len > 1 && !refuse_family(ids, error)))
         return NULL;
     return g_steal_pointer(&ids);
 }
 
 /* The record goes once nobody has it mounted. */
 static gboolean
-destroy_locked(VarveVolumes *volumes, const VarveVolumeInfo *info, GError **error)
+destroy_locked(VarveVolumes *volumes, const VarveVolumeInfo *info, gboolean only, GError **error)
 {
     gboolean was;
     VarvePool *pool = varve_engine_get_pool(volumes->engine, info->provider, error);
     if (pool == NULL || !varve_volume_free_of_users(volumes, info, &was, error))
         return FALSE;
-    if (varve_snapshot_remove(pool, info->key, error)) {
+    if ((only ? varve_snapshot_drop : varve_snapshot_remove)(pool, info->key, error)) {
         varve_volume_remove_place(volumes, info->id);
         return TRUE;
     }
@@ -98,25 +102,27 @@ destroy_locked(VarveVolumes *volumes, const VarveVolumeInfo *info, GError **erro
 }
 
 static gboolean
-destroy_one(VarveVolumes *volumes, const char *id, gboolean gone_is_fine, GError **error)
+destroy_one(VarveVolumes *volumes, const char *id, gboolean only, gboolean gone_is_fine,
+            GError **error)
 {
     g_autoptr(VarveVolumeInfo) info = NULL;
     varve_autofd lock = varve_volume_lock(volumes, id, NULL, error);
     if (lock < 0 || !varve_volume_find(volumes, id, &info, error))
         return FALSE;
     if (info != NULL)
-        return destroy_locked(volumes, info, error);
+        return destroy_locked(volumes, info, only, error);
     return gone_is_fine ||
            varve_error_set(error, VARVE_ERROR_NOT_FOUND, "there is no volume '%s'", id);
 }
 
 gboolean
-varve_volumes_destroy(VarveVolumes *volumes, const char *id, gboolean recursive, GError **error)
+varve_volumes_destroy(VarveVolumes *volumes, const char *id, VarveVolumesOthers others,
+                      GError **error)
 {
-    g_autoptr(GPtrArray) ids = find_family(volumes, id, recursive, error);
+    g_autoptr(GPtrArray) ids = find_family(volumes, id, others, error);
     gboolean ok = ids != NULL;
     for (guint i = ok ? ids->len : 0; ok && i > 0; i--)
-        ok = destroy_one(volumes, ids->pdata[i - 1], i > 1, error);
+        ok = destroy_one(volumes, ids->pdata[i - 1], others == VARVE_VOLUMES_ONLY, i > 1, error);
     if (!ok)
         g_prefix_error(error, "destroying volume '%s': ", id);
     return ok;

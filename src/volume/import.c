@@ -2,18 +2,13 @@
 #include "base/loop.h"
 #include "base/mount.h"
 #include "base/tree.h"
-#include "snapshot/place.h"
+#include "snapshot/fill.h"
 #include "volume/internal.h"
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/*
- * Images of file systems, copied into a snapshot. Until it is whole it is an active one with a key
- * of another kind, so it is no volume; one whose id nobody has locked was left by a crash.
- */
-
-#define IMPORT_PREFIX "volume-import/"
+/* Images of file systems, copied into a snapshot that nobody sees before it is whole. */
 
 /* --- what kind of file it is ------------------------------------------------------------------ */
 
@@ -82,53 +77,37 @@ open_tree_of(VarveVolumes *volumes, int image, gsize kind, GError **error)
 
 /* --- the copy --------------------------------------------------------------------------------- */
 
+typedef struct {
+    VarveVolumes *volumes;
+    int image;
+    gsize kind;
+} Import;
+
 static gboolean
-copy_tree(VarveVolumes *volumes, VarvePool *pool, const char *key, int image, gsize kind,
-          GError **error)
+copy_tree(int root, gpointer data, GError **error)
 {
-    VarveEngine *engine = volumes->engine;
+    const Import *import = data;
+    VarveEngine *engine = import->volumes->engine;
     VarveTreeWatch watch = {&engine->cancelled, engine->progress, engine->progress_data};
-    g_auto(VarvePlace) place = VARVE_PLACE_INIT;
-    varve_autofd tree = open_tree_of(volumes, image, kind, error);
-    return tree >= 0 && varve_snapshot_open_place(pool, key, &place, error) &&
-           varve_tree_fill(tree, place.root, &watch, error);
+    varve_autofd tree = open_tree_of(import->volumes, import->image, import->kind, error);
+    return tree >= 0 && varve_tree_fill(tree, root, &watch, error);
 }
 
-static void
-discard(VarvePool *pool, const char *key)
-{
-    g_autoptr(GError) failure = NULL;
-    if (!varve_snapshot_remove(pool, key, &failure) &&
-        !g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_NOT_FOUND))
-        varve_error_log_undo("removing an unfinished import", g_steal_pointer(&failure));
-}
-
-/* Under the lock of its id. */
 static gboolean
-import_into(VarveVolumes *volumes, VarvePool *pool, const VarveVolumeInfo *plan, int image,
-            gsize kind, GError **error)
+import_into(Import *import, VarvePool *pool, const VarveVolumeInfo *plan, GError **error)
 {
-    g_autofree char *key = g_strconcat(IMPORT_PREFIX, plan->id, NULL);
     g_autoptr(GHashTable) labels = varve_volume_labels_new(plan, error);
-    if (labels == NULL)
-        return FALSE;
-    discard(pool, key); /* a crash's */
-    if (!varve_snapshot_prepare(pool, key, NULL, NULL, NULL, error))
-        return FALSE;
-    if (copy_tree(volumes, pool, key, image, kind, error) &&
-        varve_snapshot_commit(pool, plan->key, key, NULL, labels, error))
-        return TRUE;
-    discard(pool, key);
-    return FALSE;
+    const VarveFilling filling = {.name = plan->key, .labels = labels};
+    return labels != NULL && varve_snapshot_fill(pool, &filling, copy_tree, import, error);
 }
 
 static VarveVolumeInfo *
-import_locked(VarveVolumes *volumes, const VarveVolumeInfo *plan, const char *provider, int image,
-              gsize kind, GError **error)
+import_locked(Import *import, const VarveVolumeInfo *plan, const char *provider, GError **error)
 {
+    VarveVolumes *volumes = import->volumes;
     VarvePool *pool = varve_engine_get_pool(volumes->engine, provider, error);
     if (pool == NULL || !varve_volume_check_free(volumes, plan->id, error) ||
-        !import_into(volumes, pool, plan, image, kind, error))
+        !import_into(import, pool, plan, error))
         return NULL;
     return varve_volume_present(volumes, plan->id, error);
 }
@@ -147,42 +126,10 @@ varve_volumes_import(VarveVolumes *volumes, const char *file, const VarveVolumeO
         lock = varve_volume_lock(volumes, plan->id, NULL, error);
     if (lock >= 0) {
         plan->snapshot = TRUE;
-        made = import_locked(volumes, plan, typed.provider, image, kind, error);
+        Import import = {volumes, image, kind};
+        made = import_locked(&import, plan, typed.provider, error);
     }
     if (made == NULL)
         g_prefix_error(error, "importing %s: ", file);
     return made;
-}
-
-/* --- what crashes left ------------------------------------------------------------------------ */
-
-static gboolean
-note_key(const VarveSnapshotInfo *info, gpointer data, GError **error)
-{
-    g_ptr_array_add(data, g_strdup(info->name));
-    return TRUE;
-}
-
-static void
-clear_in_pool(VarveVolumes *volumes, const char *name)
-{
-    static const char *const filters[] = {"name~=^" IMPORT_PREFIX, NULL};
-    g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func(g_free);
-    VarvePool *pool = varve_engine_get_pool(volumes->engine, name, NULL);
-    if (pool == NULL || !varve_snapshot_walk(pool, filters, note_key, keys, NULL))
-        return;
-    for (guint i = 0; i < keys->len; i++) {
-        const char *key = keys->pdata[i];
-        varve_autofd lock = varve_volume_try_lock(volumes, key + strlen(IMPORT_PREFIX));
-        if (lock >= 0)
-            discard(pool, key);
-    }
-}
-
-void
-varve_volumes_clear_imports(VarveVolumes *volumes)
-{
-    g_autoptr(GPtrArray) pools = varve_engine_pool_records(volumes->engine, NULL);
-    for (guint i = 0; pools != NULL && i < pools->len; i++)
-        clear_in_pool(volumes, ((VarvePoolRecord *)pools->pdata[i])->name);
 }

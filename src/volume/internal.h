@@ -59,8 +59,7 @@ int varve_volumes_open_folder(VarveVolumes *volumes, GError **error);
  * Errors tell what is malformed. */
 GHashTable *varve_volume_labels_new(const VarveVolumeInfo *info, GError **error);
 
-/* Fills in what the labels tell, by info->snapshot. FALSE: the snapshot is no volume's, only its
- * uuid was filled in. */
+/* Fills in what the labels tell, by info->snapshot. FALSE: the snapshot is no volume's. */
 gboolean varve_volume_labels_read(const VarveSnapshotRecord *record, VarveVolumeInfo *info);
 
 /* --- lock.c -------------------------------------------------------------------------------- */
@@ -81,11 +80,6 @@ VarveVolumeInfo *varve_volume_plan(const VarveVolumeOptions *options, const Varv
 
 /* The id must not be taken, in any pool. Under its lock. */
 gboolean varve_volume_check_free(VarveVolumes *volumes, const char *id, GError **error);
-
-/* --- import.c ------------------------------------------------------------------------------ */
-
-/* Removes what imports left that were cut short. */
-void varve_volumes_clear_imports(VarveVolumes *volumes);
 
 /* --- mount.c ------------------------------------------------------------------------------- */
 

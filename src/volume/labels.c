@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/identity.h"
 #include "volume/internal.h"
 #include <string.h>
 
@@ -14,7 +15,6 @@
 #define LABEL_MOUNT  "varve.volume.mount"  /* "no" */
 #define LABEL_ATOMIC "varve.volume.atomic" /* "no" */
 #define LABEL_META   "varve.volume.meta."
-#define LABEL_UUID   "varve/uuid" /* the snapshot's own universal id */
 
 #define MAX_LABEL 4096 /* key and value, of any label */
 #define MAX_TYPE  64
@@ -72,7 +72,7 @@ varve_volume_labels_new(const VarveVolumeInfo *info, GError **error)
     set_label(labels, LABEL_TYPE, info->type);
     set_label(labels, LABEL_OF, info->of);
     set_label(labels, LABEL_SIZE, size);
-    set_label(labels, LABEL_UUID, uuid);
+    set_label(labels, VARVE_LABEL_UUID, uuid);
     set_label(labels, LABEL_MOUNT, info->unattended ? "no" : NULL);
     set_label(labels, LABEL_ATOMIC, info->snapshot && !info->atomic ? "no" : NULL);
     return g_steal_pointer(&labels);
@@ -88,10 +88,10 @@ gboolean
 varve_volume_labels_read(const VarveSnapshotRecord *record, VarveVolumeInfo *info)
 {
     g_autoptr(GHashTable) labels = varve_labels_unpack(record->labels, record->n_labels);
-    info->uuid = info->snapshot ? copy_label(labels, LABEL_UUID) : NULL;
     info->type = copy_label(labels, LABEL_TYPE);
     if (info->type == NULL)
         return FALSE;
+    info->uuid = info->snapshot ? copy_label(labels, VARVE_LABEL_UUID) : NULL;
     const char *size = g_hash_table_lookup(labels, LABEL_SIZE);
     info->size = size != NULL ? g_ascii_strtoull(size, NULL, 10) : 0;
     info->of = info->snapshot ? copy_label(labels, LABEL_OF) : NULL;

@@ -75,10 +75,8 @@ varve_volumes_mount_all(VarveVolumes *volumes, VarveVolumesResult *result, GErro
         warn("volume is skipped: it cannot be mounted", info->id, failure);
         result->failed++;
     }
-    if (infos != NULL && faccessat(volumes->engine->rootfd, "volumes", F_OK, 0) == 0) {
+    if (infos != NULL && faccessat(volumes->engine->rootfd, "volumes", F_OK, 0) == 0)
         clear_places(volumes);
-        varve_volumes_clear_imports(volumes);
-    }
     return infos != NULL;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot/identity.h"
 #include "volume/internal.h"
 #include <string.h>
 
@@ -108,12 +109,6 @@ varve_volumes_snapshot(VarveVolumes *volumes, const char *id, const VarveVolumeO
 
 /* --- haves ------------------------------------------------------------------------------------ */
 
-typedef struct {
-    const VarveVolumeInfo *info;
-    guint32 pool;
-    GPtrArray *haves;
-} Haves;
-
 static void
 free_have(gpointer data)
 {
@@ -124,54 +119,29 @@ free_have(gpointer data)
 }
 
 static void
-add_have(GPtrArray *haves, const VarveSnapshotRecord *record)
+add_have(GPtrArray *haves, const VarveAncestor *ancestor)
 {
-    VarveVolumeInfo told = {.snapshot = record->kind == VARVE_KIND_COMMITTED};
-    gboolean of_volume = varve_volume_labels_read(record, &told);
-    if (told.uuid != NULL) {
-        VarveVolumeHave *have = g_new0(VarveVolumeHave, 1);
-        have->uuid = g_steal_pointer(&told.uuid);
-        if (of_volume && g_str_has_prefix(record->name, VARVE_VOLUME_PREFIX))
-            have->id = g_strdup(record->name + strlen(VARVE_VOLUME_PREFIX));
-        g_ptr_array_add(haves, have);
-    }
-    g_free(told.type);
-    g_free(told.of);
-    g_clear_pointer(&told.meta, g_hash_table_unref);
-}
-
-static gboolean
-walk_lineage(VarveStoreTxn *txn, gpointer data, GError **error)
-{
-    Haves *h = data;
-    guint64 id;
-    g_ptr_array_set_size(h->haves, 0); /* the transaction may run twice */
-    if (!varve_record_find(txn, h->pool, h->info->key, &id, error))
-        return FALSE;
-    while (id != 0) {
-        g_autoptr(VarveSnapshotRecord) record = NULL;
-        if (!varve_record_get(txn, id, &record, error))
-            return FALSE;
-        if (record == NULL)
-            break;
-        add_have(h->haves, record);
-        id = record->parent;
-    }
-    return TRUE;
+    if (ancestor->uuid == NULL)
+        return;
+    VarveVolumeHave *have = g_new0(VarveVolumeHave, 1);
+    have->uuid = g_strdup(ancestor->uuid);
+    if (g_str_has_prefix(ancestor->name, VARVE_VOLUME_PREFIX))
+        have->id = g_strdup(ancestor->name + strlen(VARVE_VOLUME_PREFIX));
+    g_ptr_array_add(haves, have);
 }
 
 GPtrArray *
 varve_volumes_haves(VarveVolumes *volumes, const char *id, GError **error)
 {
-    g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(free_have);
+    g_autoptr(GPtrArray) haves = g_ptr_array_new_with_free_func(free_have), lineage = NULL;
     g_autoptr(VarveVolumeInfo) info = varve_volume_get(volumes, id, error);
-    g_autoptr(VarvePoolRecord) pool =
-        info != NULL ? varve_engine_pool_record(volumes->engine, info->provider, error) : NULL;
-    if (pool != NULL) {
-        Haves haves = {.info = info, .pool = pool->number, .haves = found};
-        if (varve_store_read(volumes->engine->store, walk_lineage, &haves, error))
-            return g_steal_pointer(&found);
+    VarvePool *pool =
+        info != NULL ? varve_engine_get_pool(volumes->engine, info->provider, error) : NULL;
+    if (pool == NULL || (lineage = varve_identity_lineage(pool, info->key, error)) == NULL) {
+        g_prefix_error(error, "looking up what volume '%s' stands on: ", id);
+        return NULL;
     }
-    g_prefix_error(error, "looking up what volume '%s' stands on: ", id);
-    return NULL;
+    for (guint i = 0; i < lineage->len; i++)
+        add_have(haves, lineage->pdata[i]);
+    return g_steal_pointer(&haves);
 }

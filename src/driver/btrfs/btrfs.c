@@ -300,6 +300,15 @@ btrfs_capture(gpointer self, guint64 of, guint64 id, GError **error)
     return fd >= 0 && snapshot_readonly(self, fd, id, error);
 }
 
+/* Quotas cost all subvolumes of a file system, so they are enabled only where all are ours. */
+static gboolean
+btrfs_limit(gpointer self, guint64 id, guint64 bytes, GError **error)
+{
+    Btrfs *btrfs = self;
+    varve_autofd fd = open_subvolume(btrfs, id, error);
+    return fd >= 0 && varve_subvolume_set_limit(fd, bytes, btrfs->image != NULL, error);
+}
+
 /* --- streams ---------------------------------------------------------------------------------- */
 
 static VarveTreeWatch
@@ -354,15 +363,6 @@ btrfs_receive(gpointer self, const VarveDriverSnapshot *snapshot, const VarveSou
     return FALSE;
 }
 
-/* Quotas cost all subvolumes of a file system, so they are enabled only where all are ours. */
-static gboolean
-btrfs_limit(gpointer self, guint64 id, guint64 bytes, GError **error)
-{
-    Btrfs *btrfs = self;
-    varve_autofd fd = open_subvolume(btrfs, id, error);
-    return fd >= 0 && varve_subvolume_set_limit(fd, bytes, btrfs->image != NULL, error);
-}
-
 /* --- listing ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -381,7 +381,7 @@ btrfs_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 const VarveDriver varve_driver_btrfs = {
     .name = "btrfs",
     .summary = "subvolumes and snapshots of btrfs; nothing is copied",
-    .flags = VARVE_DRIVER_CAPTURE_ATOMIC,
+    .flags = VARVE_DRIVER_CAPTURE_ATOMIC | VARVE_DRIVER_WHOLE,
     .settings = btrfs_settings,
     .probe = btrfs_probe,
     .open = btrfs_open,
@@ -396,10 +396,10 @@ const VarveDriver varve_driver_btrfs = {
     .usage = btrfs_usage,
     .changes = btrfs_changes,
     .capture = btrfs_capture,
+    .limit = btrfs_limit,
     .stream_format = "btrfs-send-2",
     .send = btrfs_send,
     .receive = btrfs_receive,
-    .limit = btrfs_limit,
     .remove = btrfs_remove,
     .list = btrfs_list,
 };

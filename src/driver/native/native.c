@@ -143,6 +143,14 @@ native_capture(gpointer self, guint64 of, guint64 id, GError **error)
     return FALSE;
 }
 
+/* Without a stamp all files count as touched since the copy. */
+static gboolean
+native_forget_parent(gpointer self, guint64 id, GError **error)
+{
+    Native *native = self;
+    return varve_tree_remove(native->snapshots, stamp_path(id).text, NULL, error);
+}
+
 static gboolean
 native_sync(gpointer self, guint64 id, GError **error)
 {
@@ -239,6 +247,7 @@ native_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 const VarveDriver varve_driver_native = {
     .name = "native",
     .summary = "plain directories; an active snapshot is a copy, sharing blocks where possible",
+    .flags = VARVE_DRIVER_WHOLE,
     .probe = native_probe,
     .open = native_open,
     .close = native_close,
@@ -250,6 +259,7 @@ const VarveDriver varve_driver_native = {
     .usage = native_usage,
     .changes = native_changes,
     .capture = native_capture,
+    .forget_parent = native_forget_parent,
     .remove = native_remove,
     .list = native_list,
 };
