@@ -69,7 +69,7 @@ vm-run: export VM_COMMAND = $(value CMD)
 vm-run: packages-vm ## one command there: make vm-run CMD='varve --version' (root)
 	@tests/vm/vm run "$$VM_COMMAND"
 
-bench: bench-snapshots bench-diff bench-unpack bench-package ## all benchmarks
+bench: bench-snapshots bench-diff bench-unpack bench-pull bench-package ## all benchmarks
 
-bench-%: packages-test packages-bench build ## one benchmark: bench-snapshots, bench-diff, bench-unpack, bench-package
+bench-%: packages-test packages-bench build ## one benchmark: bench-snapshots, bench-diff, bench-unpack, bench-pull, bench-package
 	@bench/$*

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: progress, file systems over memory, Go programs, tables."""
+"""What the benchmarks share: progress, commands, file systems over memory, Go programs, containerd,
+tables."""
 
 import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,60 @@ class Progress:
     def clear(self):
         if self.shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def run(*command, **options):
+    done = subprocess.run([str(word) for word in command], check=False, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, **options)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr.strip()}")
+
+
+def timed(*command):
+    begin = time.monotonic()
+    run(*command)
+    return time.monotonic() - begin
+
+
+def timed_memory(*command):
+    """Its seconds, and the bytes that it had in memory at most."""
+    begin = time.monotonic()
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: failed")
+    return time.monotonic() - begin, usage.ru_maxrss * 1024
+
+
+def settle(cold=False):
+    """What was written before is not written during the measurement."""
+    os.sync()
+    if cold:
+        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+@contextlib.contextmanager
+def containerd(place):
+    """A containerd of its own in a directory; gives the command to talk to it."""
+    address = place / "containerd.sock"
+    config = place / "config.toml"
+    config.write_text("version = 2\n"
+                      f'root = "{place}/containerd"\nstate = "{place}/run"\n'
+                      'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+                      f'[grpc]\naddress = "{address}"\n')
+    daemon = subprocess.Popen(["containerd", "--config", config], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    ctr = ["ctr", "--address", str(address)]
+    try:
+        for _ in range(200):
+            if not subprocess.run([*ctr, "version"], check=False, capture_output=True).returncode:
+                break
+            time.sleep(0.05)
+        yield ctr
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
 
 
 def build_go(name, out):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the images that bench/unpack measures with: OCI layouts under build/bench/images, made once.
+"""Makes the images that bench/unpack and bench/package measure with: OCI layouts under build/bench/images, made once.
 
     debian   a Debian root with a toolchain and headers: 1 GB in 30,000 files
     node     what npm installs for a web application: tens of thousands of small files

@@ -13,7 +13,7 @@ _varve_volume_verbs="create ls inspect snapshot fork import haves mount umount r
 _varve_system_verbs="info cleanup"
 _varve_run_options="--name --rm --tty --env --env-file --volume --workdir --user --entrypoint --hostname
     --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --seccomp --new-privileges --label
-    --runtime --platform"
+    --runtime --platform --pull"
 
 # Offers those of the words given that begin with what was typed.
 _varve_words() {
@@ -98,7 +98,7 @@ _varve_options() {
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
     "image unpack") options+=" --platform --progress" ;;
-    "image pull") options+=" --name --platform --all-platforms --mirror" ;;&
+    "image pull") options+=" --unpack --name --platform --all-platforms --mirror" ;;&
     "image push") options+=" --platform" ;;&
     "image pull" | "image push")
         options+=" --creds --password-file --auth-file --plain-http --ca --certs --jobs --retries --progress"
@@ -143,6 +143,7 @@ _varve_values() {
     --output | -o | --password-file | --auth-file | --ca) _varve_files ;;
     --format | -f) _varve_words oci dir docker ;;
     --platform) _varve_words linux/amd64 linux/arm64 linux/arm/v7 ;;
+    --pull) _varve_words missing always never ;;
     --label | -l) COMPREPLY=() ;;
     --parent | -p) _varve_names snapshot ls kind==committed ;;
     *) return 1 ;;
@@ -168,7 +169,7 @@ _varve() {
         --from | --author | -a | --message | --change | -c | --compression) ;;
         --env | -e | --env-file | --volume | -v | --workdir | -w | --user | -u | --entrypoint) ;;
         --meta | --type | --size | --of) ;;
-        --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --seccomp | --runtime) ;;
+        --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --seccomp | --runtime | --pull) ;;
         *)
             case $word in
             --root=* | --pool=*) varve+=("$word") ;;

@@ -348,6 +348,28 @@ VARVE_PUBLIC VarveImageInfo *varve_images_pull(VarveImages *images, const char *
                                                const VarveImagePull *options,
                                                VarveImageMoved *moved, GError **error);
 
+/* Does that, and unpacks the image for this machine, or for the one platform of the options, into a
+ * pool, as varve_images_unpack() does: each layer while it comes. Its snapshot is committed when
+ * the whole blob was found to be what its digest says. When it fails, no name was changed; layers
+ * that were unpacked whole stay, and so does what was fetched, so the next pull goes on there.
+ * Errors: those of both. */
+VARVE_PUBLIC VarveImageInfo *varve_images_pull_unpack(VarveImages *images, VarvePool *pool,
+                                                      const char *name,
+                                                      const VarveImagePull *options,
+                                                      VarveImageMoved *moved,
+                                                      VarveImageUnpacked *unpacked, GError **error);
+
+typedef enum {
+    VARVE_PULL_MISSING, /* pulls an image that is not here, or not for the platform */
+    VARVE_PULL_ALWAYS,  /* pulls it; what is here is not fetched */
+    VARVE_PULL_NEVER,
+} VarvePullPolicy;
+
+/* Has an image unpacked in a pool, wherever it is: from here, or by varve_images_pull_unpack(). */
+VARVE_PUBLIC gboolean varve_images_provide(VarveImages *images, VarvePool *pool, const char *name,
+                                           const VarvePlatform *platform, VarvePullPolicy policy,
+                                           VarveImageUnpacked *unpacked, GError **error);
+
 /* Puts an image into the registry that target (NULL: the image's name) says: blobs that are not
  * there, several at a time, then manifests, the tag last. Digests stay what they are. options and
  * moved may be NULL.

@@ -15,7 +15,7 @@
 static struct {
     char *name, *ca, *certs, *creds, *password_file, *auth_file;
     char **platforms, **mirrors;
-    gboolean all_platforms, plain_http, progress;
+    gboolean all_platforms, unpack, plain_http, progress;
     gint jobs, retries;
 } option = {.retries = -1};
 
@@ -80,6 +80,8 @@ const GOptionEntry cli_image_pull_options[] = {
      "fetch it for this platform; may be given several times", "PLATFORM"},
     {"all-platforms", 0, 0, G_OPTION_ARG_NONE, &option.all_platforms,
      "fetch it for all that it is made for", NULL},
+    {"unpack", 0, 0, G_OPTION_ARG_NONE, &option.unpack,
+     "unpack its layers into a pool while they come", NULL},
     {"mirror", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.mirrors,
      "try this first; may be given several times", "HOST[:PORT][/PATH]"},
     REMOTE_OPTIONS,
@@ -217,12 +219,25 @@ read_platforms(GPtrArray **platforms, GError **error)
     return TRUE;
 }
 
+/* The pool is needed only now. */
+static VarveImageInfo *
+pull_unpack(const Cli *cli, VarveImages *images, const char *name, const VarveImagePull *wish,
+            VarveImageMoved *moved, VarveImageUnpacked *unpacked, GError **error)
+{
+    VarvePool *pool = varve_engine_get_pool(cli->engine, cli->pool_name, error);
+    if (pool == NULL)
+        cli->outcome->hint = "'varve pool ls' lists the pools";
+    return pool != NULL ? varve_images_pull_unpack(images, pool, name, wish, moved, unpacked, error)
+                        : NULL;
+}
+
 gboolean
 cli_image_pull(const Cli *cli, char **args, GError **error)
 {
     g_auto(Remote) remote = {0};
     g_autoptr(GPtrArray) platforms = NULL;
     g_auto(VarveImageMoved) moved = {0};
+    g_auto(VarveImageUnpacked) unpacked = {0};
     if (!read_platforms(&platforms, error) || !read_remote(&remote, error))
         return FALSE;
     g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
@@ -235,14 +250,19 @@ cli_image_pull(const Cli *cli, char **args, GError **error)
         .remote = remote.remote,
     };
     g_autoptr(CliProgress) progress = cli_progress_new(cli, images, option.progress);
-    VarveImageInfo *info = varve_images_pull(images, args[0], &wish, &moved, error);
+    VarveImageInfo *info = option.unpack
+                               ? pull_unpack(cli, images, args[0], &wish, &moved, &unpacked, error)
+                               : varve_images_pull(images, args[0], &wish, &moved, error);
     if (info == NULL)
         return FALSE;
     g_autoptr(GPtrArray) infos =
         g_ptr_array_new_with_free_func((GDestroyNotify)varve_image_info_free);
     g_ptr_array_add(infos, info);
     cli_progress_sum_up(progress, "fetched", &moved);
-    cli_print_images(cli, infos);
+    if (option.unpack)
+        cli_print_unpacked(cli, &unpacked);
+    else
+        cli_print_images(cli, infos);
     return TRUE;
 }
 

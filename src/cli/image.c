@@ -120,6 +120,27 @@ prune(const Cli *cli, char **args, GError **error)
 
 /* --- unpacking ----------------------------------------------------------------------------- */
 
+void
+cli_print_unpacked(const Cli *cli, const VarveImageUnpacked *unpacked)
+{
+    if (cli->json) {
+        json_t *object = json_object();
+        cli_json_set(object, "snapshot", unpacked->chain_id);
+        cli_json_set_int(object, "layers", unpacked->layers);
+        cli_json_set_int(object, "unpacked", unpacked->unpacked);
+        cli_json_set_int(object, "compressed", unpacked->compressed);
+        cli_json_set_int(object, "bytes", unpacked->plain);
+        cli_json_set_int(object, "entries", unpacked->entries);
+        cli_json_set_int(object, "xattrs_dropped", unpacked->xattrs_dropped);
+        cli_json_print(object);
+        return;
+    }
+    g_autofree char *size = cli_format_size(unpacked->plain);
+    printf("%s\n", unpacked->chain_id);
+    fprintf(stderr, "%u of %u layers unpacked: %" G_GUINT64_FORMAT " files, %s\n",
+            unpacked->unpacked, unpacked->layers, unpacked->entries, size);
+}
+
 static gboolean
 unpack(const Cli *cli, char **args, GError **error)
 {
@@ -133,25 +154,9 @@ unpack(const Cli *cli, char **args, GError **error)
     CliProgress *progress = cli_progress_new(cli, images, option.progress);
     gboolean ok = varve_images_unpack(images, cli->pool, args[0], platform, &unpacked, error);
     cli_progress_free(progress);
-    if (!ok)
-        return FALSE;
-    if (cli->json) {
-        json_t *object = json_object();
-        cli_json_set(object, "snapshot", unpacked.chain_id);
-        cli_json_set_int(object, "layers", unpacked.layers);
-        cli_json_set_int(object, "unpacked", unpacked.unpacked);
-        cli_json_set_int(object, "compressed", unpacked.compressed);
-        cli_json_set_int(object, "bytes", unpacked.plain);
-        cli_json_set_int(object, "entries", unpacked.entries);
-        cli_json_set_int(object, "xattrs_dropped", unpacked.xattrs_dropped);
-        cli_json_print(object);
-        return TRUE;
-    }
-    g_autofree char *size = cli_format_size(unpacked.plain);
-    printf("%s\n", unpacked.chain_id);
-    fprintf(stderr, "%u of %u layers unpacked: %" G_GUINT64_FORMAT " files, %s\n",
-            unpacked.unpacked, unpacked.layers, unpacked.entries, size);
-    return TRUE;
+    if (ok)
+        cli_print_unpacked(cli, &unpacked);
+    return ok;
 }
 
 /* --- the table ----------------------------------------------------------------------------- */
@@ -272,15 +277,18 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "pull",
-        .synopsis = "NAME [--platform PLATFORM]... [--name NAME] [OPTION]...",
+        .synopsis = "NAME [--unpack] [--platform PLATFORM]... [--name NAME] [OPTION]...",
         .summary = "Fetch an image from a registry",
         .about =
             "Every blob is verified, and what is here is not fetched. When it is interrupted, the\n"
             "next pull goes on where it ended. Prints the name under which the image is here "
             "then;\n"
-            "when it fails, no name was changed. Credentials are those of 'docker login'.",
+            "when it fails, no name was changed. Credentials are those of 'docker login'.\n"
+            "With --unpack, layers are unpacked while they come, and it prints what 'varve image\n"
+            "unpack' does.",
         .example =
             "varve image pull debian:12\n"
+            "varve image pull --unpack debian:12\n"
             "varve image pull registry.example.org/app:1 --creds me --password-file -\n"
             "varve image pull debian:12 --platform linux/arm64 --mirror mirror.example.org\n",
         .min_args = 1,

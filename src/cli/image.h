@@ -17,6 +17,9 @@ extern struct CliImageOptions {
 /* Reads --platform: NULL when it is not given; FALSE when it is wrong. */
 gboolean cli_image_platform(VarvePlatform **platform, GError **error);
 
+/* Prints what was unpacked: the snapshot's name, or with --json an object. */
+void cli_print_unpacked(const Cli *cli, const VarveImageUnpacked *unpacked);
+
 /* --- image-commit.c ------------------------------------------------------------------------ */
 
 gboolean cli_image_commit(const Cli *cli, char **args, GError **error);

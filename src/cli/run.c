@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/run.h"
+#include "cli/progress.h"
 
 /* Of varve itself, beside 126 and 127: as Docker and podman have it. */
 #define EXIT_NOT_RUN 125
 
 static struct {
     char *name, *runtime, *entrypoint, *working_dir, *user, *hostname, *network, *memory, *platform,
-        *seccomp;
+        *seccomp, *pull;
     char **env, **env_files, **volumes, **cap_add, **cap_drop;
     GHashTable *labels;
     double cpus;
@@ -51,25 +52,43 @@ read_options(VarveContainerOptions *options, GError **error)
            cli_run_parse_size("--memory", option.memory, &options->memory, error);
 }
 
+static gboolean
+read_policy(VarvePullPolicy *policy, GError **error)
+{
+    static const char *const names[] = {[VARVE_PULL_MISSING] = "missing",
+                                        [VARVE_PULL_ALWAYS] = "always",
+                                        [VARVE_PULL_NEVER] = "never"};
+    *policy = VARVE_PULL_MISSING;
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (option.pull == NULL || g_str_equal(option.pull, names[i])) {
+            *policy = (VarvePullPolicy)i;
+            return TRUE;
+        }
+    }
+    return cli_usage_error(error, "--pull is missing, always or never, not '%s'", option.pull);
+}
+
 /* Before the container has the terminal, since this may take long and shows its progress there. */
 static gboolean
-unpack(const Cli *cli, const VarveContainerOptions *options, GError **error)
+provide(const Cli *cli, const VarveContainerOptions *options, VarvePullPolicy policy,
+        GError **error)
 {
     g_auto(VarveImageUnpacked) unpacked = {0};
     g_autoptr(VarveImages) images = varve_images_open(cli->engine, error);
     GError *failure = NULL;
     if (images == NULL)
         return FALSE;
-    gboolean done = varve_images_unpack(images, cli->pool, options->image, options->platform,
-                                        &unpacked, &failure);
-    cli_clear_progress();
+    CliProgress *progress = cli_progress_new(cli, images, FALSE);
+    gboolean done = varve_images_provide(images, cli->pool, options->image, options->platform,
+                                         policy, &unpacked, &failure);
+    cli_progress_free(progress);
     varve_engine_set_progress(cli->engine, NULL, NULL);
     if (done)
         return TRUE;
     if (g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_NOT_FOUND))
         cli->outcome->hint =
             "'varve image ls' lists the images that are here, 'varve image import' "
-            "takes one in";
+            "takes one in, 'varve image pull' fetches one";
     g_propagate_error(error, failure);
     return FALSE;
 }
@@ -80,9 +99,10 @@ run(const Cli *cli, char **args, GError **error)
     static const char *const none[] = {NULL};
     const char *entrypoint[] = {option.entrypoint, NULL};
     VarveContainerOptions options;
+    VarvePullPolicy policy;
     g_autoptr(VarvePlatform) platform = NULL;
     g_auto(GStrv) env = NULL;
-    if (!read_options(&options, error))
+    if (!read_options(&options, error) || !read_policy(&policy, error))
         return FALSE;
     if (option.platform != NULL) {
         platform = varve_platform_parse(option.platform, error);
@@ -99,7 +119,7 @@ run(const Cli *cli, char **args, GError **error)
     if (option.entrypoint != NULL)
         options.entrypoint = *option.entrypoint != '\0' ? entrypoint : none;
     g_autoptr(VarveContainers) containers = varve_containers_open(cli->engine, error);
-    return containers != NULL && unpack(cli, &options, error) &&
+    return containers != NULL && provide(cli, &options, policy, error) &&
            varve_containers_run(containers, cli->pool, &options, &cli->outcome->status, error);
 }
 
@@ -144,6 +164,8 @@ static const GOptionEntry options[] = {
      "KEY=VALUE"},
     FILENAME("runtime", 0, runtime, "the OCI runtime; runc, else crun", "PROGRAM"),
     FILENAME("platform", 0, platform, "the image for this platform", "PLATFORM"),
+    FILENAME("pull", 0, pull, "fetch the image: when it is missing, the default; always; never",
+             "WHEN"),
     {NULL},
 };
 
@@ -153,7 +175,8 @@ static const CliVerb verbs[] = {
         .synopsis = "[OPTION]... IMAGE [COMMAND [ARGUMENT]...]",
         .summary = "Run a container from an image",
         .about =
-            "The image must be here ('varve image ls'); it is unpacked if it is not yet. COMMAND\n"
+            "An image that is not here is pulled, with the credentials of 'docker login'; it is\n"
+            "unpacked if it is not yet. COMMAND\n"
             "takes the place of the image's own, and what follows it is its own line. Input,\n"
             "output and signals go through, and its exit status is returned: 125 when it could\n"
             "not be run, 126 when COMMAND could not be executed, 127 when there is none.\n"

@@ -78,6 +78,11 @@ gboolean varve_ingest_begin(VarveContentStore *content, VarveLease *lease, const
 /* How many bytes are there already: the caller goes on with the next one. */
 guint64 varve_ingest_offset(const VarveIngest *ingest);
 
+/* How many of these are in its file, of which varve_ingest_open() gives another descriptor: for who
+ * reads behind the writer. -1 with the error set. */
+guint64 varve_ingest_written(const VarveIngest *ingest);
+int varve_ingest_open(const VarveIngest *ingest, GError **error);
+
 /* Forgets what is there, to begin anew: for a source that cannot go on in the middle, or has turned
  * out to be wrong. */
 gboolean varve_ingest_restart(VarveIngest *ingest, GError **error);
@@ -93,8 +98,12 @@ gboolean varve_ingest_write_source(VarveIngest *ingest, const VarveSource *sourc
  * blocks where the file systems can. */
 gboolean varve_ingest_write_file(VarveIngest *ingest, int fd, GError **error);
 
-/* Verifies size and digest and puts the blob in its place. VARVE_ERROR_CORRUPT when they are not
- * what they should be; then nothing is kept. digest (to be freed) and size may be NULL. */
+/* Verifies size and digest, when all is written. VARVE_ERROR_CORRUPT when they are not what they
+ * should be; then nothing is kept. */
+gboolean varve_ingest_verify(VarveIngest *ingest, GError **error);
+
+/* Verifies it, if that was not done yet, and puts the blob in its place. digest (to be freed) and
+ * size may be NULL. */
 gboolean varve_ingest_finish(VarveIngest *ingest, char **digest, guint64 *size, GError **error);
 
 /* Has nothing of it kept when it is freed without being finished: for a source that will not be

@@ -4,15 +4,12 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PIECE        ((gsize)1 << 20)    /* bytes per write, and per read of what is there */
-#define WRITE_OUT    ((guint64)16 << 20) /* bytes after which the disk is set to work on them */
-#define FIRST_WAIT   1000                /* microseconds between two looks at another's lock */
-#define LONGEST_WAIT 50000
+#define PIECE     ((gsize)1 << 20)    /* bytes per write, and per read of what is there */
+#define WRITE_OUT ((guint64)16 << 20) /* bytes after which the disk is set to work on them */
 
 struct VarveIngest {
     VarveContentStore *content;
@@ -23,6 +20,7 @@ struct VarveIngest {
     gint64 size;  /* -1: any */
     int fd;       /* locked */
     VarveDigester *digester;
+    char *actual; /* the digest that it has; NULL: not known yet */
     char *buffer;
     gsize buffered;
     guint64 written;   /* to the file */
@@ -33,49 +31,6 @@ struct VarveIngest {
 };
 
 /* --- beginning -------------------------------------------------------------------------------- */
-
-gboolean
-varve_ingest_is_linked(int fd, int dirfd, const char *name)
-{
-    struct stat mine, its;
-    return fstat(fd, &mine) == 0 && fstatat(dirfd, name, &its, AT_SYMLINK_NOFOLLOW) == 0 &&
-           mine.st_dev == its.st_dev && mine.st_ino == its.st_ino;
-}
-
-/* Waits by looking again and again, so that it can be cancelled. */
-static gboolean
-lock_file(int fd, const gint *cancelled, GError **error)
-{
-    gulong wait = FIRST_WAIT;
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return varve_error_set_errno(error, errno, "locking it");
-        if (!varve_check_cancelled(cancelled, error))
-            return FALSE;
-        g_usleep(wait);
-        wait = MIN(wait * 2, LONGEST_WAIT);
-    }
-    return TRUE;
-}
-
-int
-varve_ingest_open_locked(int dirfd, const char *name, const gint *cancelled, GError **error)
-{
-    for (;;) {
-        varve_autofd fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0) {
-            varve_error_set_errno(error, errno, "opening its file");
-            return -1;
-        }
-        if (!lock_file(fd, cancelled, error))
-            return -1;
-        if (varve_ingest_is_linked(fd, dirfd, name)) {
-            int locked = fd;
-            fd = -1;
-            return locked;
-        }
-    }
-}
 
 static gboolean
 open_locked(VarveIngest *ingest, GError **error)
@@ -208,6 +163,21 @@ varve_ingest_offset(const VarveIngest *ingest)
     return ingest->written + ingest->buffered;
 }
 
+guint64
+varve_ingest_written(const VarveIngest *ingest)
+{
+    return ingest->written;
+}
+
+int
+varve_ingest_open(const VarveIngest *ingest, GError **error)
+{
+    int fd = openat(ingest->content->ingestfd, ingest->key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        varve_error_set_errno(error, errno, "opening the file of blob %s", ingest->digest);
+    return fd;
+}
+
 gboolean
 varve_ingest_restart(VarveIngest *ingest, GError **error)
 {
@@ -217,6 +187,7 @@ varve_ingest_restart(VarveIngest *ingest, GError **error)
     }
     ingest->written = ingest->flushed = ingest->buffered = 0;
     ingest->failed = FALSE;
+    g_clear_pointer(&ingest->actual, g_free);
     varve_digester_free(ingest->digester);
     ingest->digester = varve_digester_new();
     return TRUE;
@@ -355,13 +326,21 @@ varve_ingest_write_file(VarveIngest *ingest, int fd, GError **error)
 /* --- finishing -------------------------------------------------------------------------------- */
 
 static gboolean
-check(VarveIngest *ingest, char **digest, GError **error)
+check(VarveIngest *ingest, GError **error)
 {
     if (!check_size_there(ingest, ingest->written, error))
         return FALSE;
-    *digest = varve_digester_finish(ingest->digester);
-    return ingest->digest == NULL || g_str_equal(ingest->digest, *digest) ||
-           varve_error_set(error, VARVE_ERROR_CORRUPT, "its content has the digest %s", *digest);
+    if (ingest->actual == NULL)
+        ingest->actual = varve_digester_finish(ingest->digester);
+    return ingest->digest == NULL || g_str_equal(ingest->digest, ingest->actual) ||
+           varve_error_set(error, VARVE_ERROR_CORRUPT, "its content has the digest %s",
+                           ingest->actual);
+}
+
+gboolean
+varve_ingest_verify(VarveIngest *ingest, GError **error)
+{
+    return (flush(ingest, error) && check(ingest, error)) || failed(ingest, error);
 }
 
 static gboolean
@@ -385,13 +364,14 @@ place(VarveIngest *ingest, const char *digest, GError **error)
 gboolean
 varve_ingest_finish(VarveIngest *ingest, char **digest, guint64 *size, GError **error)
 {
-    g_autofree char *actual = NULL;
-    if (!flush(ingest, error) || !check(ingest, &actual, error) || !place(ingest, actual, error))
+    if (!varve_ingest_verify(ingest, error))
+        return FALSE;
+    if (!place(ingest, ingest->actual, error))
         return failed(ingest, error);
     if (size != NULL)
         *size = ingest->written;
     if (digest != NULL)
-        *digest = g_steal_pointer(&actual);
+        *digest = g_strdup(ingest->actual);
     return TRUE;
 }
 
@@ -426,6 +406,7 @@ varve_ingest_free(VarveIngest *ingest)
     varve_fd_clear(&ingest->fd);
     varve_digester_free(ingest->digester);
     g_free(ingest->buffer);
+    g_free(ingest->actual);
     g_free(ingest->digest);
     g_free(ingest->key);
     g_free(ingest);

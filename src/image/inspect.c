@@ -213,19 +213,26 @@ describe(VarveImages *images, const VarveDescriptor *descriptor, VarveImageDetai
 }
 
 VarveImageDetails *
+varve_image_describe(VarveImages *images, const VarveDescriptor *descriptor, GError **error)
+{
+    g_autoptr(VarveImageDetails) details = g_new0(VarveImageDetails, 1);
+    return describe(images, descriptor, details, error) ? g_steal_pointer(&details) : NULL;
+}
+
+VarveImageDetails *
 varve_images_inspect(VarveImages *images, const char *name, const VarvePlatform *platform,
                      GError **error)
 {
     g_autoptr(VarveImageRecord) record = varve_names_look_up(images, name, error);
     if (record == NULL)
         return NULL;
-    g_autoptr(VarveImageDetails) details = g_new0(VarveImageDetails, 1);
-    details->name = g_strdup(record->name);
     g_autoptr(VarveDescriptor) root = varve_names_target(record);
     g_autoptr(VarveDescriptor) chosen = varve_image_choose(images, root, platform, error);
-    if (chosen == NULL || !describe(images, chosen, details, error)) {
+    VarveImageDetails *details =
+        chosen != NULL ? varve_image_describe(images, chosen, error) : NULL;
+    if (details != NULL)
+        details->name = g_strdup(record->name);
+    else
         g_prefix_error(error, "looking at image '%s': ", record->name);
-        return NULL;
-    }
-    return g_steal_pointer(&details);
+    return details;
 }

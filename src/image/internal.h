@@ -7,7 +7,7 @@
  *
  *     reference.c, platform.c, media-types.c, chain.c   words: names, platforms, kinds, ChainIDs
  *     descriptor.c, manifest.c, config.c                 the JSON of images (oci.h)
- *     content.c, ingest.c, lease.c, collect.c            the content store (content.h)
+ *     content.c, ingest*.c, lease.c, collect.c           the content store (content.h)
  *     closure.c                                          from an image to all its blobs
  *     names.c                                            names in the metadata store
  *     images.c, inspect.c, prune.c                       the API
@@ -17,9 +17,10 @@
  *                                                        snapshots into images
  *     import.c and import-*.c                            archives in
  *     export.c and export-*.c                            archives out
- *     pull.c, pull-platforms.c                           from registries
+ *     pull.c and pull-*.c                                from registries
  *     push.c                                             to them
  *     remote.c, transfer.c, registry/                    what both use
+ *     arrival.c                                          blobs that are read while they come
  *     progress.c                                         who is told of it
  */
 
@@ -39,8 +40,26 @@ struct VarveImages {
 
 /* --- progress.c ---------------------------------------------------------------------------- */
 
+/* An item that is fetched and unpacked at the same time, by threads that have a VarveProgressItem
+ * each: what they say is told of as one. It is fetched until it is there, and then unpacked. */
+typedef enum {
+    VARVE_PROGRESS_FETCH,
+    VARVE_PROGRESS_UNPACK,
+    VARVE_PROGRESS_HALVES
+} VarveProgressHalf;
+
+/* All zeros in the beginning; changed under the images' lock. */
+typedef struct {
+    gboolean joined[VARVE_PROGRESS_HALVES];
+    VarveImageStage stages[VARVE_PROGRESS_HALVES];
+    guint64 done[VARVE_PROGRESS_HALVES];
+    VarveImageStage stage; /* told last */
+} VarveProgressPair;
+
 /* An item while an operation works on it. */
 typedef struct {
+    VarveProgressPair *pair; /* NULL: it is told of alone */
+    VarveProgressHalf half;
     VarveImages *images;
     const char *item, *kind; /* stay the caller's */
     guint64 total;
@@ -53,6 +72,9 @@ const char *varve_progress_kind(const VarveDescriptor *descriptor);
 
 void varve_progress_init(VarveProgressItem *item, VarveImages *images,
                          const VarveDescriptor *descriptor);
+
+/* Makes an item a half of a pair, which may be NULL, if nobody is that half yet. */
+void varve_progress_join(VarveProgressItem *item, VarveProgressPair *pair, VarveProgressHalf half);
 
 /* Tells of an item, if its stage is a new one or it was not told of for a while. */
 void varve_progress_tell(VarveProgressItem *item, VarveImageStage stage, guint64 done);
@@ -95,6 +117,10 @@ VarveImageInfo *varve_image_info_new(VarveImages *images, const VarveImageRecord
 /* The platform of a manifest: what the index says, else its config; NULL for what is no image. */
 VarvePlatform *varve_image_platform(VarveImages *images, const VarveDescriptor *descriptor,
                                     const VarveManifest *manifest);
+
+/* What the manifest that a descriptor points at says, and its config; without a name. */
+VarveImageDetails *varve_image_describe(VarveImages *images, const VarveDescriptor *descriptor,
+                                        GError **error);
 
 /* The manifest of the image for a platform, which may be NULL, as varve_images_inspect() takes it.
  */

@@ -54,6 +54,55 @@ varve_progress_init(VarveProgressItem *item, VarveImages *images, const VarveDes
                                 .stage = VARVE_IMAGE_WAITING};
 }
 
+/* --- pairs ------------------------------------------------------------------------------------ */
+
+void
+varve_progress_join(VarveProgressItem *item, VarveProgressPair *pair, VarveProgressHalf half)
+{
+    if (pair == NULL || pair->joined[half])
+        return;
+    pair->joined[half] = TRUE;
+    item->pair = pair;
+    item->half = half;
+}
+
+static gboolean
+is_over(VarveImageStage stage)
+{
+    return stage >= VARVE_IMAGE_DONE;
+}
+
+static VarveImageStage
+stage_of_both(const VarveProgressPair *pair)
+{
+    VarveImageStage fetch = pair->stages[VARVE_PROGRESS_FETCH];
+    VarveImageStage unpack = pair->stages[VARVE_PROGRESS_UNPACK];
+    if (fetch == VARVE_IMAGE_FAILED || unpack == VARVE_IMAGE_FAILED)
+        return VARVE_IMAGE_FAILED;
+    if (is_over(fetch) && is_over(unpack))
+        return fetch == unpack ? fetch : VARVE_IMAGE_DONE;
+    return is_over(fetch) ? unpack : fetch;
+}
+
+/* Makes of what one half says what is to be told of both; FALSE: nothing. */
+static gboolean
+merge(const VarveProgressItem *item, VarveImageStage *stage, guint64 *done)
+{
+    VarveProgressPair *pair = item->pair;
+    pair->stages[item->half] = *stage;
+    pair->done[item->half] = *done;
+    VarveProgressHalf shown =
+        is_over(pair->stages[VARVE_PROGRESS_FETCH]) ? VARVE_PROGRESS_UNPACK : VARVE_PROGRESS_FETCH;
+    *stage = stage_of_both(pair);
+    *done = *stage == VARVE_IMAGE_FAILED ? 0 : pair->done[shown];
+    gboolean news = *stage != pair->stage || (shown == item->half && !is_over(*stage));
+    news = news && !is_over(pair->stage);
+    pair->stage = news ? *stage : pair->stage;
+    return news;
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
 void
 varve_progress_tell(VarveProgressItem *item, VarveImageStage stage, guint64 done)
 {
@@ -66,7 +115,9 @@ varve_progress_tell(VarveProgressItem *item, VarveImageStage stage, guint64 done
     item->told = now;
     if (images->progress == NULL)
         return;
-    const VarveImageProgress progress = {item->item, item->kind, stage, done, item->total};
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&images->progress_lock);
+    if (item->pair != NULL && !merge(item, &stage, &done))
+        return;
+    const VarveImageProgress progress = {item->item, item->kind, stage, done, item->total};
     images->progress(&progress, images->progress_data);
 }

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/pull.h"
 #include "image/media-types.h"
-#include "image/remote.h"
-#include "image/transfer.h"
 
 /* A pull walks the image as it is in the registry: manifests are fetched where they are met, blobs
  * are noted, and fetched when all are known. */
 
-typedef struct {
-    VarveImages *images;
-    const VarveImagePull *options;
-    VarveRemote remote;
-    VarveLease *lease;
-    VarveTransfer *transfer;
-    GHashTable *unwanted; /* digests of manifests that are left where they are */
-    VarveImageMoved *moved;
-} Pull;
-
 /* --- manifests -------------------------------------------------------------------------------- */
 
 static gboolean
-store_bytes(Pull *pull, const VarveDescriptor *descriptor, GBytes *bytes, GError **error)
+store_bytes(VarvePull *pull, const VarveDescriptor *descriptor, GBytes *bytes, GError **error)
 {
     gsize size;
     gconstpointer data = g_bytes_get_data(bytes, &size);
@@ -34,7 +22,7 @@ store_bytes(Pull *pull, const VarveDescriptor *descriptor, GBytes *bytes, GError
 }
 
 static gboolean
-fetch_manifest(Pull *pull, const VarveDescriptor *descriptor, GError **error)
+fetch_manifest(VarvePull *pull, const VarveDescriptor *descriptor, GError **error)
 {
     const VarveReference at = varve_remote_at(&pull->remote, descriptor->digest);
     const VarveRegistryWatch watch = {.cancelled = pull->images->watch.cancelled};
@@ -53,7 +41,7 @@ fetch_manifest(Pull *pull, const VarveDescriptor *descriptor, GError **error)
 }
 
 static gboolean
-choose(Pull *pull, const VarveDescriptor *descriptor, GError **error)
+choose(VarvePull *pull, const VarveDescriptor *descriptor, GError **error)
 {
     if (pull->options->all_platforms)
         return TRUE;
@@ -62,94 +50,10 @@ choose(Pull *pull, const VarveDescriptor *descriptor, GError **error)
                                                                    pull->unwanted, error));
 }
 
-/* --- blobs ------------------------------------------------------------------------------------ */
-
-typedef struct {
-    VarveTransferItem *item;
-    VarveIngest *ingest;
-} Receiver;
-
-static gboolean
-receive(gpointer data, const void *bytes, gsize size, GError **error)
-{
-    Receiver *receiver = data;
-    receiver->item->moved += size;
-    return varve_ingest_write(receiver->ingest, bytes, size, error);
-}
-
-static gboolean
-finish(gpointer data, GError **error)
-{
-    return varve_ingest_finish(((Receiver *)data)->ingest, NULL, NULL, error);
-}
-
-static gboolean
-restart(gpointer data, GError **error)
-{
-    return varve_ingest_restart(((Receiver *)data)->ingest, error);
-}
-
-static void
-note_bytes(guint64 done, guint64 total, gpointer data)
-{
-    varve_progress_tell(&((VarveTransferItem *)data)->progress, VARVE_IMAGE_FETCHING, done);
-}
-
-/* Layers that are not to be given on stay where their maker has them; some registries have them
- * all the same. */
-static gboolean
-may_be_missing(const VarveDescriptor *descriptor, const GError *error)
-{
-    return varve_media_kind(descriptor->media_type) == VARVE_MEDIA_FOREIGN_LAYER &&
-           g_error_matches(error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
-}
-
-static gboolean
-fetch_into(Pull *pull, VarveTransferItem *item, VarveIngest *ingest, const gint *cancelled,
-           GError **error)
-{
-    const VarveDescriptor *descriptor = item->descriptor;
-    const VarveRegistryDescriptor blob = {descriptor->media_type, descriptor->digest,
-                                          descriptor->size};
-    const VarveRegistryWatch watch = {cancelled, note_bytes, item};
-    Receiver receiver = {item, ingest};
-    const VarveRegistryReceiver into = {receive, finish, restart, &receiver};
-    guint64 offset = varve_ingest_offset(ingest);
-    g_autoptr(GError) failure = NULL;
-    varve_progress_tell(&item->progress, VARVE_IMAGE_FETCHING, offset);
-    if (pull->remote.client->fetch_blob(pull->remote.registry, pull->remote.name, &blob, offset,
-                                        &into, &watch, &failure)) {
-        varve_progress_tell(&item->progress, VARVE_IMAGE_DONE, descriptor->size);
-        return TRUE;
-    }
-    if (may_be_missing(descriptor, failure)) {
-        varve_progress_tell(&item->progress, VARVE_IMAGE_SKIPPED, 0);
-        return TRUE;
-    }
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return FALSE;
-}
-
-static gboolean
-fetch_blob(VarveTransferItem *item, const gint *cancelled, gpointer data, GError **error)
-{
-    Pull *pull = data;
-    const VarveTreeWatch watch = {.cancelled = cancelled};
-    const VarveDescriptor *descriptor = item->descriptor;
-    g_autoptr(VarveIngest) ingest = NULL;
-    if (!varve_ingest_begin(pull->images->content, pull->lease, descriptor->digest,
-                            (gint64)descriptor->size, &watch, &ingest, error))
-        return FALSE;
-    if (ingest != NULL)
-        return fetch_into(pull, item, ingest, cancelled, error);
-    varve_progress_tell(&item->progress, VARVE_IMAGE_PRESENT, descriptor->size);
-    return TRUE;
-}
-
 /* --- the walk --------------------------------------------------------------------------------- */
 
 static void
-note_present(Pull *pull, const VarveDescriptor *descriptor)
+note_present(VarvePull *pull, const VarveDescriptor *descriptor)
 {
     VarveProgressItem item;
     varve_progress_init(&item, pull->images, descriptor);
@@ -157,33 +61,41 @@ note_present(Pull *pull, const VarveDescriptor *descriptor)
     varve_moved_count(pull->moved, item.stage, 0);
 }
 
-/* Configs are fetched with the manifests where they have to tell the platform. */
+/* Configs are fetched with the manifests where they have to tell the platform, or the DiffIDs. */
 static gboolean
-is_wanted_early(const Pull *pull, const VarveDescriptor *descriptor)
+is_wanted_early(const VarvePull *pull, const VarveDescriptor *descriptor)
 {
-    return pull->options->platforms != NULL &&
+    return (pull->options->platforms != NULL || pull->pool != NULL) &&
            varve_media_kind(descriptor->media_type) == VARVE_MEDIA_CONFIG;
 }
 
+/* What is unpacked is done with when that is. */
 static gboolean
-fetch_early(Pull *pull, const VarveDescriptor *descriptor, GError **error)
+may_be_unpacked(const VarvePull *pull, const VarveDescriptor *descriptor)
+{
+    VarveMediaKind kind = varve_media_kind(descriptor->media_type);
+    return pull->pool != NULL && (kind == VARVE_MEDIA_LAYER || kind == VARVE_MEDIA_FOREIGN_LAYER);
+}
+
+static gboolean
+fetch_early(VarvePull *pull, const VarveDescriptor *descriptor, GError **error)
 {
     g_autoptr(VarveTransfer) single = varve_transfer_new(pull->images);
     varve_transfer_add(single, descriptor);
-    return varve_transfer_run(single, 1, fetch_blob, pull, pull->moved, error);
+    return varve_transfer_run(single, 1, varve_pull_blob, pull, pull->moved, error);
 }
 
 static gboolean
 meet(const VarveDescriptor *descriptor, gpointer data, gboolean *present, GError **error)
 {
-    Pull *pull = data;
+    VarvePull *pull = data;
     gboolean manifest = varve_media_is_manifest(descriptor->media_type);
     *present = FALSE;
     if (g_hash_table_contains(pull->unwanted, descriptor->digest))
         return TRUE;
     if (!varve_images_hold(pull->images, pull->lease, descriptor, present, error))
         return FALSE;
-    if (*present)
+    if (*present && !may_be_unpacked(pull, descriptor))
         note_present(pull, descriptor);
     else if (manifest && !fetch_manifest(pull, descriptor, error))
         return FALSE;
@@ -198,7 +110,7 @@ meet(const VarveDescriptor *descriptor, gpointer data, gboolean *present, GError
 
 /* What no index says is told by configs: whether the image is for the platforms at all. */
 static gboolean
-check_platforms(Pull *pull, const VarveDescriptor *root, GError **error)
+check_platforms(VarvePull *pull, const VarveDescriptor *root, GError **error)
 {
     const VarvePlatform *const *wanted = pull->options->platforms;
     for (; wanted != NULL && *wanted != NULL && !pull->options->all_platforms; wanted++) {
@@ -212,7 +124,7 @@ check_platforms(Pull *pull, const VarveDescriptor *root, GError **error)
 /* --- the whole -------------------------------------------------------------------------------- */
 
 static gboolean
-lead(Pull *pull, const VarveDescriptor *root, GError **error)
+lead(VarvePull *pull, const VarveDescriptor *root, GError **error)
 {
     g_autoptr(GPtrArray) namings =
         g_ptr_array_new_with_free_func((GDestroyNotify)varve_naming_free);
@@ -221,7 +133,7 @@ lead(Pull *pull, const VarveDescriptor *root, GError **error)
 }
 
 static gboolean
-run(Pull *pull, GError **error)
+run(VarvePull *pull, GError **error)
 {
     const VarveClosureVisitor visitor = {.blob = meet, .data = pull};
     g_autoptr(VarveDescriptor) root = varve_remote_resolve(&pull->remote, pull->remote.name,
@@ -235,8 +147,8 @@ run(Pull *pull, GError **error)
                                root->media_type);
     return varve_closure_walk(pull->images->content, root, &visitor, NULL, error) &&
            check_platforms(pull, root, error) &&
-           varve_transfer_run(pull->transfer, pull->options->remote.jobs, fetch_blob, pull,
-                              pull->moved, error) &&
+           (pull->pool != NULL ? varve_pull_unpack(pull, root, error)
+                               : varve_pull_blobs(pull, error)) &&
            lead(pull, root, error);
 }
 
@@ -256,7 +168,7 @@ name_here(const VarveReference *there, const char *as, GError **error)
 }
 
 static gboolean
-pull_image(Pull *pull, const VarveReference *name, GError **error)
+pull_image(VarvePull *pull, const VarveReference *name, GError **error)
 {
     pull->moved->name = name_here(name, pull->options->name, error);
     pull->lease = pull->moved->name != NULL ? varve_lease_new(pull->images->content, error) : NULL;
@@ -281,19 +193,71 @@ varve_image_moved_clear(VarveImageMoved *moved)
     *moved = (VarveImageMoved){0};
 }
 
+static VarveImageInfo *
+pull_named(VarvePull *pull, const char *name, const VarveImagePull *options, VarveImageMoved *moved,
+           GError **error)
+{
+    static const VarveImagePull defaults;
+    g_auto(VarveImageMoved) ignored = {0};
+    pull->options = options != NULL ? options : &defaults;
+    pull->moved = moved != NULL ? moved : &ignored;
+    *pull->moved = (VarveImageMoved){0};
+    g_autoptr(VarveReference) reference = varve_reference_parse(name, TRUE, error);
+    if (reference == NULL || !pull_image(pull, reference, error)) {
+        g_prefix_error(error, "pulling image '%s': ", name);
+        return NULL;
+    }
+    return varve_images_find(pull->images, pull->moved->name, error);
+}
+
 VarveImageInfo *
 varve_images_pull(VarveImages *images, const char *name, const VarveImagePull *options,
                   VarveImageMoved *moved, GError **error)
 {
-    static const VarveImagePull defaults;
-    g_auto(VarveImageMoved) ignored = {0};
-    Pull pull = {.images = images, .options = options != NULL ? options : &defaults};
-    pull.moved = moved != NULL ? moved : &ignored;
-    *pull.moved = (VarveImageMoved){0};
-    g_autoptr(VarveReference) reference = varve_reference_parse(name, TRUE, error);
-    if (reference == NULL || !pull_image(&pull, reference, error)) {
-        g_prefix_error(error, "pulling image '%s': ", name);
-        return NULL;
-    }
-    return varve_images_find(images, pull.moved->name, error);
+    VarvePull pull = {.images = images};
+    return pull_named(&pull, name, options, moved, error);
+}
+
+VarveImageInfo *
+varve_images_pull_unpack(VarveImages *images, VarvePool *pool, const char *name,
+                         const VarveImagePull *options, VarveImageMoved *moved,
+                         VarveImageUnpacked *unpacked, GError **error)
+{
+    VarvePull pull = {.images = images, .pool = pool, .unpacked = unpacked};
+    *unpacked = (VarveImageUnpacked){0};
+    VarveImageInfo *info = pull_named(&pull, name, options, moved, error);
+    if (info == NULL)
+        varve_image_unpacked_clear(unpacked);
+    return info;
+}
+
+/* --- as it is wished ------------------------------------------------------------------------- */
+
+static gboolean
+pull_to_unpack(VarveImages *images, VarvePool *pool, const char *name,
+               const VarvePlatform *platform, VarveImageUnpacked *unpacked, GError **error)
+{
+    const VarvePlatform *platforms[] = {platform, NULL};
+    const VarveImagePull options = {.platforms = platform != NULL ? platforms : NULL};
+    VarveImageInfo *info =
+        varve_images_pull_unpack(images, pool, name, &options, NULL, unpacked, error);
+    varve_image_info_free(info);
+    return info != NULL;
+}
+
+gboolean
+varve_images_provide(VarveImages *images, VarvePool *pool, const char *name,
+                     const VarvePlatform *platform, VarvePullPolicy policy,
+                     VarveImageUnpacked *unpacked, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    if (policy == VARVE_PULL_ALWAYS)
+        return pull_to_unpack(images, pool, name, platform, unpacked, error);
+    if (varve_images_unpack(images, pool, name, platform, unpacked, &failure))
+        return TRUE;
+    if (policy == VARVE_PULL_MISSING &&
+        g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_NOT_FOUND))
+        return pull_to_unpack(images, pool, name, platform, unpacked, error);
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
 }

@@ -143,6 +143,12 @@ run_threads(VarveTransfer *transfer, guint jobs)
         g_thread_join(threads[i]);
 }
 
+void
+varve_transfer_stop(VarveTransfer *transfer)
+{
+    g_atomic_int_set(&transfer->stop, 1);
+}
+
 gboolean
 varve_transfer_run(VarveTransfer *transfer, guint jobs, VarveTransferFunc func, gpointer data,
                    VarveImageMoved *moved, GError **error)

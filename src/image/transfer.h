@@ -31,6 +31,9 @@ void varve_transfer_add(VarveTransfer *transfer, const VarveDescriptor *descript
 gboolean varve_transfer_run(VarveTransfer *transfer, guint jobs, VarveTransferFunc func,
                             gpointer data, VarveImageMoved *moved, GError **error);
 
+/* Has it end early, from any thread; what is not done then is no failure. */
+void varve_transfer_stop(VarveTransfer *transfer);
+
 /* Counts an item by its outcome. */
 void varve_moved_count(VarveImageMoved *moved, VarveImageStage outcome, guint64 bytes);
 

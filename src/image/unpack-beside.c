@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/unpack.h"
 
-/* Each is a pipeline of four threads, which takes some 11 MB. */
-#define MAX_AT_ONCE 4
+/* Each is a pipeline of four threads, which takes some 11 MB; so do all those that fetch. */
+#define MAX_AT_ONCE        4
+#define MAX_WHILE_FETCHING 3
 
 /* How often the wish to end it is looked at while waiting. */
 #define LOOK (100 * G_TIME_SPAN_MILLISECOND)
@@ -81,7 +82,8 @@ commit_all(Beside *beside, guint *failed, GError **error)
 static guint
 start(Beside *beside, GThread **threads)
 {
-    guint wanted = MIN(MIN(g_get_num_processors(), MAX_AT_ONCE), beside->n), begun = 0;
+    guint most = beside->unpacking->arrivals != NULL ? MAX_WHILE_FETCHING : MAX_AT_ONCE;
+    guint wanted = MIN(MIN(g_get_num_processors(), most), beside->n), begun = 0;
     while (begun < wanted) {
         threads[begun] = g_thread_try_new("unpack", work, beside, NULL);
         if (threads[begun] == NULL)

@@ -24,8 +24,17 @@ varve_unpack_layer_begin(VarveUnpackLayer *layer)
     const VarveDescriptor blob = {.media_type = layer->blob->media_type,
                                   .digest = layer->blob->digest,
                                   .size = layer->blob->size};
+    VarveArrival *arrival = varve_arrivals_find(layer->unpacking->arrivals, layer->blob->digest);
     varve_progress_init(&layer->progress, layer->unpacking->images, &blob);
+    varve_progress_join(&layer->progress, varve_arrival_progress(arrival), VARVE_PROGRESS_UNPACK);
     varve_progress_tell(&layer->progress, VARVE_IMAGE_WAITING, 0);
+}
+
+void
+varve_unpack_layer_pass(VarveUnpackLayer *layer)
+{
+    varve_unpack_layer_begin(layer);
+    varve_progress_tell(&layer->progress, VARVE_IMAGE_PRESENT, layer->blob->size);
 }
 
 gboolean
@@ -82,12 +91,9 @@ watch_of(VarveUnpackLayer *layer)
 }
 
 static gboolean
-fill(VarveUnpackLayer *layer, GError **error)
+fill(VarveUnpackLayer *layer, VarveUnpackSource *source, GError **error)
 {
-    const VarveUnpacking *unpacking = layer->unpacking;
-    varve_autofd blob =
-        varve_content_open(unpacking->images->content, layer->blob->digest, NULL, error);
-    if (blob < 0 || !varve_snapshot_open_place(unpacking->pool, layer->key, &layer->place, error))
+    if (!varve_snapshot_open_place(layer->unpacking->pool, layer->key, &layer->place, error))
         return FALSE;
     const VarveLayerTarget target = {
         .root = layer->place.root,
@@ -97,21 +103,53 @@ fill(VarveUnpackLayer *layer, GError **error)
         .fresh = layer->place.empty,
         .digest = layer->blob->digest,
         .diff_id = layer->diff_id,
+        .verified = source->verified,
         .watch = watch_of(layer),
     };
-    return varve_layer_apply(varve_content_source(&blob), &target, &layer->info, error);
+    return varve_layer_apply(source->source, &target, &layer->info, error);
+}
+
+/* It needs those below it. */
+static gboolean
+gave_up(const VarveUnpackLayer *layer)
+{
+    return layer->unsettled != NULL && varve_unsettled_gave_up(layer->unsettled);
+}
+
+static gboolean
+make_once(VarveUnpackLayer *layer, const char *parent, gboolean *again, GError **error)
+{
+    g_auto(VarveUnpackSource) source = {.blob = -1};
+    *again = FALSE;
+    if (!varve_unpack_source_open(layer, &source, error) ||
+        !varve_snapshot_prepare(layer->unpacking->pool, layer->key, parent, NULL, NULL, error))
+        return FALSE;
+    varve_progress_tell(&layer->progress, VARVE_IMAGE_UNPACKING, 0);
+    if (fill(layer, &source, error))
+        return TRUE;
+    varve_unpack_layer_undo(layer);
+    *again = !gave_up(layer) && varve_unpack_source_again(&source, error);
+    return FALSE;
 }
 
 static gboolean
 make(VarveUnpackLayer *layer, const char *parent, GError **error)
 {
-    if (!varve_snapshot_prepare(layer->unpacking->pool, layer->key, parent, NULL, NULL, error))
-        return FALSE;
-    varve_progress_tell(&layer->progress, VARVE_IMAGE_UNPACKING, 0);
-    if (fill(layer, error))
-        return TRUE;
-    varve_unpack_layer_undo(layer);
-    return FALSE;
+    for (;;) {
+        GError *failure = NULL;
+        gboolean again, made = make_once(layer, parent, &again, &failure);
+        if (made)
+            return TRUE;
+        if (!again) {
+            g_propagate_error(error, failure);
+            return FALSE;
+        }
+        g_error_free(failure);
+        if (layer->unsettled != NULL) {
+            varve_unsettled_free(layer->unsettled);
+            layer->unsettled = varve_unsettled_new();
+        }
+    }
 }
 
 static gboolean
@@ -150,8 +188,7 @@ varve_unpack_layer_apply(VarveUnpackLayer *layer, GError **error)
         return FALSE;
     if (layer->parent[0] != '\0')
         layer->unsettled = varve_unsettled_new();
-    if (layer->there || make(layer, "", &failure) ||
-        (layer->unsettled != NULL && varve_unsettled_gave_up(layer->unsettled)))
+    if (layer->there || make(layer, "", &failure) || gave_up(layer))
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&failure));
     return FALSE;
@@ -161,7 +198,7 @@ static gboolean
 settle(VarveUnpackLayer *layer, gboolean *settled, GError **error)
 {
     *settled = layer->unsettled == NULL;
-    if (*settled || varve_unsettled_gave_up(layer->unsettled))
+    if (*settled || gave_up(layer))
         return TRUE;
     varve_autofd parent = varve_snapshot_open_tree(layer->unpacking->pool, layer->parent, error);
     return parent >= 0 &&
@@ -197,7 +234,7 @@ varve_unpack_layer_undo(VarveUnpackLayer *layer)
 {
     varve_place_clear(&layer->place);
     if (layer->turn != NULL && !layer->there)
-        (void)varve_snapshot_remove(layer->unpacking->pool, layer->key, NULL);
+        (void)varve_snapshot_undo(layer->unpacking->pool, layer->key, NULL);
 }
 
 void

@@ -68,16 +68,20 @@ unpack_layers(const VarveUnpacking *unpacking, GArray *layers, GError **error)
     if (!count_there(layers, &there, error))
         return FALSE;
     guint n = layers->len - there;
+    for (guint i = 0; i < there && unpacking->arrivals != NULL; i++)
+        varve_unpack_layer_pass(layer_at(layers, i));
     for (guint i = there; i < layers->len; i++)
         varve_unpack_layer_begin(layer_at(layers, i));
     gboolean beside = n > 1 && (unpacking->pool->driver->flags & VARVE_DRIVER_REBASE) != 0;
+    GError *failure = NULL;
     if (n == 0 || (beside ? varve_unpack_beside : unpack_in_turns)(layer_at(layers, there), n,
-                                                                   &failed, error))
+                                                                   &failed, &failure))
         return TRUE;
-    failed += there;
-    varve_progress_tell(&layer_at(layers, failed)->progress, VARVE_IMAGE_FAILED, 0);
-    g_prefix_error(error, "layer %u of %u, %s: ", failed + 1, layers->len,
-                   layer_at(layers, failed)->blob->digest);
+    VarveUnpackLayer *layer = layer_at(layers, there + failed);
+    if (!g_error_matches(failure, VARVE_ERROR, VARVE_ERROR_CANCELLED))
+        varve_progress_tell(&layer->progress, VARVE_IMAGE_FAILED, 0);
+    g_propagate_prefixed_error(error, failure, "layer %u of %u, %s: ", there + failed + 1,
+                               layers->len, layer->blob->digest);
     return FALSE;
 }
 
@@ -100,6 +104,23 @@ varve_image_unpacked_clear(VarveImageUnpacked *unpacked)
     g_clear_pointer(&unpacked->chain_id, g_free);
 }
 
+gboolean
+varve_unpack_image(const VarveUnpacking *unpacking, const VarveImageDetails *image,
+                   VarveImageUnpacked *unpacked, GError **error)
+{
+    if (image->config == NULL)
+        return varve_error_set(
+            error, VARVE_ERROR_INVALID_ARGUMENT, "it is no image of a file system, but %s",
+            image->artifact_type[0] != '\0' ? image->artifact_type : image->media_type);
+    g_autoptr(GArray) layers = plan(unpacking, image);
+    if (!unpack_layers(unpacking, layers, error))
+        return FALSE;
+    count(unpacked, layers);
+    unpacked->layers = image->layers->len;
+    unpacked->chain_id = g_strdup(image->chain_id);
+    return TRUE;
+}
+
 static gboolean
 unpack(VarveImages *images, VarvePool *pool, const char *name, const VarvePlatform *platform,
        VarveImageUnpacked *unpacked, GError **error)
@@ -107,21 +128,9 @@ unpack(VarveImages *images, VarvePool *pool, const char *name, const VarvePlatfo
     g_autoptr(VarveImageDetails) image = varve_images_inspect(images, name, platform, error);
     if (image == NULL)
         return FALSE;
-    if (image->config == NULL)
-        return varve_error_set(
-            error, VARVE_ERROR_INVALID_ARGUMENT, "it is no image of a file system, but %s",
-            image->artifact_type[0] != '\0' ? image->artifact_type : image->media_type);
     g_autoptr(VarveLease) lease = varve_lease_new(images->content, error);
-    if (lease == NULL)
-        return FALSE;
-    const VarveUnpacking unpacking = {images, pool, lease, images->watch};
-    g_autoptr(GArray) layers = plan(&unpacking, image);
-    if (!unpack_layers(&unpacking, layers, error))
-        return FALSE;
-    count(unpacked, layers);
-    unpacked->layers = image->layers->len;
-    unpacked->chain_id = g_strdup(image->chain_id);
-    return TRUE;
+    const VarveUnpacking unpacking = {images, pool, lease, images->watch, NULL};
+    return lease != NULL && varve_unpack_image(&unpacking, image, unpacked, error);
 }
 
 gboolean

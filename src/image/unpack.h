@@ -13,13 +13,14 @@
  *     unpack-layer.c   one layer, on its parent, or beside others and put on its parent later
  *     unpack-beside.c  layers side by side: threads apply them, in any order; the calling thread
  *                      puts each on the one below, in order
+ *     unpack-source.c  where a layer's bytes come from: the content store, or a pull
  *     unpack-clear.c   what dead processes left
  *
  * Side by side needs a driver that can put a snapshot on a parent later (VARVE_DRIVER_REBASE), and
  * what a layer needs of those below is settled then (layer/settle.h).
  */
 
-#include "image/internal.h"
+#include "image/arrival.h"
 #include "image/turn.h"
 #include "layer/apply.h"
 #include "snapshot/place.h"
@@ -29,7 +30,12 @@ typedef struct {
     VarvePool *pool;
     VarveLease *lease;
     VarveTreeWatch watch;
+    VarveArrivals *arrivals; /* what is being fetched meanwhile; NULL: all is here */
 } VarveUnpacking;
+
+/* Unpacks an image whose manifest and config are here. */
+gboolean varve_unpack_image(const VarveUnpacking *unpacking, const VarveImageDetails *image,
+                            VarveImageUnpacked *unpacked, GError **error);
 
 typedef struct {
     const VarveUnpacking *unpacking;
@@ -48,8 +54,9 @@ typedef struct {
 
 void varve_unpack_layer_clear(VarveUnpackLayer *layer);
 
-/* Says that it is waited for. */
+/* Says that it is waited for, or that it is there already. */
 void varve_unpack_layer_begin(VarveUnpackLayer *layer);
+void varve_unpack_layer_pass(VarveUnpackLayer *layer);
 
 /* The key of the active snapshot, and the turn, of a layer. */
 #define VARVE_UNPACK_KEY "unpack "
@@ -71,6 +78,24 @@ gboolean varve_unpack_layer_commit(VarveUnpackLayer *layer, GError **error);
 
 /* Takes away what was applied and is not to be committed. */
 void varve_unpack_layer_undo(VarveUnpackLayer *layer);
+
+/* The bytes of a layer's blob, which may still be on its way: then waits for the first of them. */
+typedef struct {
+    VarveSource source;
+    gboolean verified; /* it comes to its end only if they are those of the digest */
+    int blob;
+    VarveArrivalReader reader;
+} VarveUnpackSource;
+
+gboolean varve_unpack_source_open(const VarveUnpackLayer *layer, VarveUnpackSource *source,
+                                  GError **error);
+void varve_unpack_source_close(VarveUnpackSource *source);
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveUnpackSource, varve_unpack_source_close)
+
+/* After a failure to unpack it: whether that was because of bytes that turned out not to be the
+ * blob's, and others are to be had. May replace the error. */
+gboolean varve_unpack_source_again(VarveUnpackSource *source, GError **error);
 
 /* Unpacks several, the lowest first; the parent of the first one is there. *failed: which one
  * failed. */

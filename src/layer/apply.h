@@ -41,6 +41,9 @@ typedef struct {
     gboolean fresh; /* nothing is in root yet */
     /* What the compressed bytes and the archive must be; NULL: anything. */
     const char *digest, *diff_id;
+    /* The source comes to its end only if its bytes are those of the digest: they need not be
+     * hashed once more. */
+    gboolean verified;
     VarveLayerLimits limits;
     VarveTreeWatch watch;
 } VarveLayerTarget;

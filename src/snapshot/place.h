@@ -31,6 +31,10 @@ int varve_snapshot_open_tree(VarvePool *pool, const char *name, GError **error);
 VarveMount *varve_snapshot_tree_mount(VarvePool *pool, const char *name, GError **error);
 void varve_place_clear(VarvePlace *place);
 
+/* varve_snapshot_remove() for what was begun and is given up: also when that is because the engine
+ * was cancelled. */
+gboolean varve_snapshot_undo(VarvePool *pool, const char *key, GError **error);
+
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarvePlace, varve_place_clear)
 
 #endif

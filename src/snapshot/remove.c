@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot/internal.h"
+#include "snapshot/place.h"
 
 /* Remove: SPEC row S5. */
 
@@ -29,13 +30,19 @@ publish_remove(VarveStoreTxn *txn, gpointer data, GError **error)
 }
 
 gboolean
-varve_snapshot_remove(VarvePool *pool, const char *key, GError **error)
+varve_snapshot_undo(VarvePool *pool, const char *key, GError **error)
 {
     Remove r = {pool, key};
-    VarveEngine *engine = pool->engine;
-    if (!varve_check_key("key", key, error) || !varve_check_cancelled(&engine->cancelled, error) ||
-        !varve_pool_publish(pool, publish_remove, &r, error))
+    if (!varve_check_key("key", key, error) || !varve_pool_publish(pool, publish_remove, &r, error))
         return varve_prefix_operation(error, "removing", pool, key);
-    varve_housekeeper_wake(engine->housekeeper);
+    varve_housekeeper_wake(pool->engine->housekeeper);
     return TRUE;
+}
+
+gboolean
+varve_snapshot_remove(VarvePool *pool, const char *key, GError **error)
+{
+    return varve_check_cancelled(&pool->engine->cancelled, error)
+               ? varve_snapshot_undo(pool, key, error)
+               : varve_prefix_operation(error, "removing", pool, key);
 }

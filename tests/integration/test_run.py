@@ -240,7 +240,8 @@ def test_status(app, command, status):
 @pytest.mark.parametrize(
     "options, image, wanted",
     [
-        ([], "example.org/none:1", "varve image import"),
+        (["--pull", "never"], "example.org/none:1", "varve image import"),
+        (["--pull", "often"], IMAGE, "missing, always or never"),
         (["--runtime", "/no/runtime"], IMAGE, "/no/runtime"),
         (["--runtime", "no-such-runtime"], IMAGE, "no-such-runtime is not installed"),
         (["--runtime", "/bin/false"], IMAGE, "the runtime"),
@@ -270,7 +271,7 @@ def test_what_cannot_be_run(app, options, image, wanted):
 
 
 def test_json_of_errors(app):
-    done = app("--json", "run", "example.org/none:1", status=125)
+    done = app("--json", "run", "--pull", "never", "example.org/none:1", status=125)
     assert json.loads(done.stderr)["error"]["code"] == "not-found"
     # What stands after the image is the container's.
     assert run(app, IMAGE, "sh", "-c", 'echo "$@"', "sh", "--json", "--rm", "--", "-h").stdout == "--json --rm -- -h\n"  # fmt: skip
