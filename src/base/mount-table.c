@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mount-table.h"
+#include "base/fd.h"
 #include <string.h>
 #include <unistd.h>
 
 /* Fields of a line, up to the separator "-": see proc_pid_mountinfo(5). */
-enum { FIELD_DEVICE = 2, FIELD_ROOT, FIELD_POINT, FIELD_FLAGS, FIXED_FIELDS };
+enum { FIELD_ID = 0, FIELD_DEVICE = 2, FIELD_ROOT, FIELD_POINT, FIELD_FLAGS, FIXED_FIELDS };
 
 void
 varve_mount_entry_free(VarveMountEntry *entry)
@@ -22,8 +23,11 @@ VarveMountEntry *
 varve_mount_entry_copy(const VarveMountEntry *entry)
 {
     VarveMountEntry *copy = g_new(VarveMountEntry, 1);
-    *copy = (VarveMountEntry){g_strdup(entry->device), g_strdup(entry->root),
-                              g_strdup(entry->point), g_strdup(entry->options), entry->read_only};
+    *copy = *entry;
+    copy->device = g_strdup(entry->device);
+    copy->root = g_strdup(entry->root);
+    copy->point = g_strdup(entry->point);
+    copy->options = g_strdup(entry->options);
     return copy;
 }
 
@@ -45,6 +49,7 @@ parse_line(const char *line)
     if (separator + 3 >= n)
         return NULL;
     VarveMountEntry *entry = g_new(VarveMountEntry, 1);
+    entry->id = g_ascii_strtoull(fields[FIELD_ID], NULL, 10);
     entry->device = g_strdup(fields[FIELD_DEVICE]);
     entry->root = g_strcompress(fields[FIELD_ROOT]);
     entry->point = g_strcompress(fields[FIELD_POINT]);
@@ -123,23 +128,38 @@ is_same(const VarveMountEntry *entry, const VarveMountEntry *other)
            g_str_equal(entry->root, "/");
 }
 
+/* One at except, or of those in left_out (may be NULL), does not count. */
 static const VarveMountEntry *
-find_same(GPtrArray *table, const VarveMountEntry *entry, const char *except)
+find_same(GPtrArray *table, const VarveMountEntry *entry, const char *except, GHashTable *left_out)
 {
     for (guint i = 0; table != NULL && i < table->len; i++) {
         const VarveMountEntry *other = table->pdata[i];
-        if (is_same(entry, other) && g_strcmp0(other->point, except) != 0)
+        if (is_same(entry, other) && g_strcmp0(other->point, except) != 0 &&
+            (left_out == NULL || !g_hash_table_contains(left_out, &other->id)))
             return other;
     }
     return NULL;
 }
 
-/* The name of a process's mount namespace; NULL for one that has ended. */
-static char *
-namespace_of(const char *process)
+static GHashTable *
+ids_of(GPtrArray *table)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%s/ns/mnt", process);
-    return g_file_read_link(path, NULL);
+    GHashTable *ids = g_hash_table_new(g_int64_hash, g_int64_equal);
+    for (guint i = 0; table != NULL && i < table->len; i++)
+        g_hash_table_add(ids, &((VarveMountEntry *)table->pdata[i])->id);
+    return ids;
+}
+
+/* The first mount that a process has, which tells its namespace from others: the link
+ * /proc/PID/ns/mnt would take the right to trace it. NULL for one that has ended. */
+static char *
+first_mount_of(const char *process)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/mountinfo", process);
+    char line[256];
+    varve_autofd fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line);
+    return n > 0 ? g_strndup(line, (gsize)n) : NULL;
 }
 
 static char *
@@ -156,19 +176,19 @@ char *
 varve_mount_table_find_other(const VarveMountEntry *entry, const char *except)
 {
     g_autoptr(GPtrArray) own = varve_mount_table_read("self", NULL);
-    const VarveMountEntry *same = find_same(own, entry, except);
+    const VarveMountEntry *same = find_same(own, entry, except, NULL);
     if (same != NULL)
         return g_strconcat("on ", same->point, NULL);
 
+    g_autoptr(GHashTable) own_ids = ids_of(own);
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_hash_table_add(seen, namespace_of("self"));
     g_autoptr(GDir) processes = g_dir_open("/proc", 0, NULL);
     for (const char *name; processes != NULL && (name = g_dir_read_name(processes)) != NULL;) {
-        char *space = g_ascii_isdigit(*name) ? namespace_of(name) : NULL;
-        if (space == NULL || !g_hash_table_add(seen, space))
+        char *first = g_ascii_isdigit(*name) ? first_mount_of(name) : NULL;
+        if (first == NULL || !g_hash_table_add(seen, first))
             continue;
         g_autoptr(GPtrArray) table = varve_mount_table_read(name, NULL);
-        same = find_same(table, entry, NULL);
+        same = find_same(table, entry, entry->point, own_ids);
         if (same != NULL)
             return describe_process(name, same);
     }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 
 typedef struct {
+    guint64 id;    /* of the mount, in all namespaces; another one as soon as it is gone */
     char *device;  /* "MAJOR:MINOR" of its file system */
     char *root;    /* which directory of that */
     char *point;   /* where it is mounted */
@@ -21,7 +22,8 @@ GPtrArray *varve_mount_table_read(const char *process, GError **error);
 /* What is mounted there, and not hidden by another mount at the same place; NULL: nothing is. */
 const VarveMountEntry *varve_mount_table_find(GPtrArray *table, const char *point);
 
-/* Where the same directory, or something in it, is mounted, in any mount namespace, but not at
+/* Where the same directory, or something in it, is mounted, in any mount namespace: at entry->point
+ * in another one it does not count, since a namespace begins with copies of all mounts; nor at
  * except in this one: "on /mnt", "on /mnt in the mount namespace of process 12 (sh)". NULL:
  * nowhere. */
 char *varve_mount_table_find_other(const VarveMountEntry *entry, const char *except);
