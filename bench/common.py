@@ -98,9 +98,10 @@ def build_go(name, out):
 
 
 @contextlib.contextmanager
-def file_system(kind, size, work):
-    """A new file system on a loop device over a file in memory, mounted."""
-    fd, image = tempfile.mkstemp(prefix="varve-bench.", dir=MEMORY)
+def file_system(kind, size, work, where=None):
+    """A new file system on a loop device over a file in memory, or in the directory where,
+    mounted."""
+    fd, image = tempfile.mkstemp(prefix="varve-bench.", dir=where or MEMORY)
     os.close(fd)
     try:
         os.truncate(image, size)

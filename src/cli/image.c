@@ -277,7 +277,8 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "pull",
-        .synopsis = "NAME [--unpack] [--platform PLATFORM]... [--name NAME] [OPTION]...",
+        .synopsis = "NAME [--unpack] [--platform PLATFORM]... [--name NAME]\n"
+                    "[OPTION]...",
         .summary = "Fetch an image from a registry",
         .about =
             "Every blob is verified, and what is here is not fetched. When it is interrupted, the\n"

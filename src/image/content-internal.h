@@ -2,8 +2,8 @@
 #ifndef VARVE_IMAGE_CONTENT_INTERNAL_H
 #define VARVE_IMAGE_CONTENT_INTERNAL_H
 
-/* The content store from inside: content.c finds and reads, ingest.c writes, lease.c holds,
- * collect.c deletes. */
+/* The content store from inside: content.c finds and reads, ingest.c and ingest-lock.c write,
+ * lease.c holds, collect.c deletes. */
 
 #include "base/batch.h"
 #include "base/fd.h"

@@ -2,6 +2,7 @@
 #include "base/xattrs.h"
 #include "driver-pool.h"
 #include "driver/btrfs/subvolume.h"
+#include "pool-stream.h"
 #include "tree-compare.h"
 #include "tree-everything.h"
 #include "tree-mutate.h"
@@ -23,7 +24,6 @@
 
 #define DEFAULT_ROUNDS 50
 #define DEFAULT_SEED   20261122
-#define SCRATCH        60
 
 static const PoolCase btrfs = {&varve_driver_btrfs, "btrfs"};
 
@@ -46,59 +46,6 @@ pools_free(Pools *pools)
 {
     pool_free(pools->from);
     pool_free(pools->to);
-}
-
-static gboolean
-append(gpointer data, const void *bytes, gsize size, GError **error)
-{
-    g_byte_array_append(data, bytes, (guint)size);
-    return TRUE;
-}
-
-/* base 0: whole. */
-static GByteArray *
-send(Pool *pool, guint64 id, guint64 base)
-{
-    g_autoptr(GError) error = NULL;
-    GByteArray *stream = g_byte_array_new();
-    const VarveSink sink = {append, stream};
-    g_assert_true(pool->driver->send(pool->self, snapshot(VARVE_KIND_COMMITTED, id, base), base,
-                                     SCRATCH, &sink, &error));
-    g_assert_no_error(error);
-    return stream;
-}
-
-typedef struct {
-    const guint8 *bytes;
-    gsize left;
-} Bytes;
-
-static gssize
-read_bytes(gpointer data, void *buffer, gsize size, GError **error)
-{
-    Bytes *bytes = data;
-    gsize n = MIN(size, bytes->left);
-    memcpy(buffer, bytes->bytes, n);
-    bytes->bytes += n;
-    bytes->left -= n;
-    return (gssize)n;
-}
-
-static gboolean
-receive(Pool *pool, guint64 id, guint64 base, const guint8 *stream, gsize length, GError **error)
-{
-    Bytes bytes = {stream, length};
-    const VarveSource source = {read_bytes, &bytes};
-    return pool->driver->receive(pool->self, snapshot(VARVE_KIND_COMMITTED, id, base), &source,
-                                 error);
-}
-
-static void
-assert_refused(Pool *pool, guint64 id, guint64 base, const guint8 *stream, gsize length)
-{
-    g_autoptr(GError) error = NULL;
-    g_assert_false(receive(pool, id, base, stream, length, &error));
-    g_assert_error(error, VARVE_ERROR, VARVE_ERROR_CORRUPT);
 }
 
 static int
@@ -167,8 +114,8 @@ static void
 transfer_as(const Pools *pools, guint64 id, guint64 base, guint64 received)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GByteArray) stream = send(pools->from, id, base);
-    receive(pools->to, received, base, stream->data, stream->len, &error);
+    g_autoptr(GByteArray) stream = pool_send(pools->from, id, base);
+    pool_receive(pools->to, received, base, stream->data, stream->len, &error);
     g_assert_no_error(error);
     g_assert_true(pools->to->driver->sync(pools->to->self, received, &error));
     g_assert_no_error(error);
@@ -408,7 +355,7 @@ test_stays_shared(void)
     work(pools.from, 2, share_blocks);
     transfer(&pools, 1, 0);
     transfer(&pools, 2, 1);
-    g_autoptr(GByteArray) stream = send(pools.from, 2, 1);
+    g_autoptr(GByteArray) stream = pool_send(pools.from, 2, 1);
     g_assert_cmpuint(stream->len, <, 5 << 20); /* of 16 MiB that can be seen */
     g_assert_cmpint(bytes_of(pools.to, 2, 1), <, 5 << 20);
     pools_free(&pools);
@@ -444,7 +391,7 @@ test_compressed(void)
     work(pools.from, 2, change_compressed);
     transfer(&pools, 1, 0);
     transfer(&pools, 2, 1);
-    g_autoptr(GByteArray) stream = send(pools.from, 1, 0);
+    g_autoptr(GByteArray) stream = pool_send(pools.from, 1, 0);
     g_assert_cmpuint(stream->len, <, 1 << 20); /* of 4 MiB */
     g_assert_cmpint(bytes_of(pools.to, 1, 0), <, 1 << 20);
     pools_free(&pools);
@@ -482,8 +429,8 @@ test_nested(void)
     if (!pools_new(&pools))
         return;
     work(pools.from, 1, make_nested);
-    g_autoptr(GByteArray) whole = send(pools.from, 1, 0);
-    receive(pools.to, 1, 0, whole->data, whole->len, &error);
+    g_autoptr(GByteArray) whole = pool_send(pools.from, 1, 0);
+    pool_receive(pools.to, 1, 0, whole->data, whole->len, &error);
     g_assert_no_error(error);
     varve_autofd root = open_snapshot(pools.to, 1);
     g_autoptr(GPtrArray) names = tree_names(root);
@@ -491,8 +438,8 @@ test_nested(void)
     pool_assert_file(root, "file", "part of it");
 
     work(pools.to, 2, replace_nested);
-    g_autoptr(GByteArray) back = send(pools.to, 2, 1);
-    receive(pools.from, 2, 1, back->data, back->len, &error);
+    g_autoptr(GByteArray) back = pool_send(pools.to, 2, 1);
+    pool_receive(pools.from, 2, 1, back->data, back->len, &error);
     g_assert_no_error(error);
     varve_autofd received = open_snapshot(pools.from, 2);
     pool_assert_file(received, "outer", "a file now");
@@ -531,16 +478,16 @@ test_damaged(void)
     if (!pools_new(&pools))
         return;
     work(pools.from, 1, make_small);
-    g_autoptr(GByteArray) stream = send(pools.from, 1, 0);
+    g_autoptr(GByteArray) stream = pool_send(pools.from, 1, 0);
     for (gsize length = 0; length < stream->len; length += 1 + length / 97)
-        assert_refused(pools.to, 1, 0, stream->data, length);
+        pool_assert_refused(pools.to, 1, 0, stream->data, length);
     for (gsize at = 17; at < stream->len; at += 1 + at / 53) {
         stream->data[at] ^= 0x10;
-        assert_refused(pools.to, 1, 0, stream->data, stream->len);
+        pool_assert_refused(pools.to, 1, 0, stream->data, stream->len);
         stream->data[at] ^= 0x10;
     }
     g_byte_array_append(stream, (const guint8 *)"x", 1);
-    assert_refused(pools.to, 1, 0, stream->data, stream->len);
+    pool_assert_refused(pools.to, 1, 0, stream->data, stream->len);
     pool_assert_listed(pools.to, 0);
     pools_free(&pools);
 }
@@ -554,15 +501,16 @@ test_wrong_base(void)
         return;
     work(pools.from, 1, make_small);
     work(pools.from, 2, change_small);
-    g_autoptr(GByteArray) whole = send(pools.from, 1, 0), difference = send(pools.from, 2, 1);
+    g_autoptr(GByteArray) whole = pool_send(pools.from, 1, 0),
+                          difference = pool_send(pools.from, 2, 1);
     work(pools.to, 1, make_full);
-    assert_refused(pools.to, 2, 1, whole->data, whole->len);
-    assert_refused(pools.to, 2, 0, difference->data, difference->len);
-    assert_refused(pools.to, 2, 1, difference->data, difference->len); /* another one */
-    g_assert_false(receive(pools.to, 2, 9, difference->data, difference->len, &missing));
+    pool_assert_refused(pools.to, 2, 1, whole->data, whole->len);
+    pool_assert_refused(pools.to, 2, 0, difference->data, difference->len);
+    pool_assert_refused(pools.to, 2, 1, difference->data, difference->len); /* another one */
+    g_assert_false(pool_receive(pools.to, 2, 9, difference->data, difference->len, &missing));
     g_assert_error(missing, VARVE_ERROR, VARVE_ERROR_NOT_FOUND);
     g_clear_error(&missing);
-    g_assert_false(receive(pools.to, 1, 0, whole->data, whole->len, &missing));
+    g_assert_false(pool_receive(pools.to, 1, 0, whole->data, whole->len, &missing));
     g_assert_error(missing, VARVE_ERROR, VARVE_ERROR_ALREADY_EXISTS);
     pool_assert_listed(pools.to, POOL_ID(1));
     pools_free(&pools);
@@ -601,7 +549,7 @@ test_ends(void)
     work(pools.from, 1, make_full);
     Pool *pool = pools.from;
     const VarveDriverSnapshot *of = snapshot(VARVE_KIND_COMMITTED, 1);
-    g_assert_false(pool->driver->send(pool->self, of, 0, SCRATCH, &sink, &mine));
+    g_assert_false(pool->driver->send(pool->self, of, 0, POOL_SCRATCH, &sink, &mine));
     g_assert_error(mine, VARVE_ERROR, VARVE_ERROR_UNAVAILABLE);
 
     pool->host.cancelled = &cancelled;
@@ -610,8 +558,8 @@ test_ends(void)
     g_assert_false(pool->driver->receive(pool->self, fresh, &source, &receive_error));
     g_assert_error(receive_error, VARVE_ERROR, VARVE_ERROR_CANCELLED);
     g_autoptr(GByteArray) stream = g_byte_array_new();
-    const VarveSink good = {append, stream};
-    g_assert_false(pool->driver->send(pool->self, of, 0, SCRATCH, &good, &send_error));
+    const VarveSink good = {pool_append, stream};
+    g_assert_false(pool->driver->send(pool->self, of, 0, POOL_SCRATCH, &good, &send_error));
     g_assert_error(send_error, VARVE_ERROR, VARVE_ERROR_CANCELLED);
     pool->host.cancelled = NULL;
     pool_assert_listed(pool, POOL_ID(1));
@@ -632,12 +580,12 @@ test_full_disk(void)
         return;
     g_autoptr(GError) full = NULL;
     work(pools.from, 1, make_large);
-    g_autoptr(GByteArray) stream = send(pools.from, 1, 0);
+    g_autoptr(GByteArray) stream = pool_send(pools.from, 1, 0);
     guint64 size, free;
     g_assert_true(pools.to->driver->space(pools.to->self, &size, &free, NULL));
     varve_autofd ballast = openat(pools.to->scratch->fd, "ballast", O_WRONLY | O_CREAT, 0600);
     g_assert_no_errno(fallocate(ballast, 0, 0, (off_t)free - (50 << 20)));
-    g_assert_false(receive(pools.to, 1, 0, stream->data, stream->len, &full));
+    g_assert_false(pool_receive(pools.to, 1, 0, stream->data, stream->len, &full));
     g_assert_error(full, VARVE_ERROR, VARVE_ERROR_NO_SPACE);
     pool_assert_listed(pools.to, 0);
     varve_fd_clear(&ballast);

@@ -7,15 +7,14 @@
 /* The names in both folders, with whether their origin is ours; what else is beside the folders;
  * and the ids of captures that were begun (capture.c). */
 static const char list_program[] = //
+    VARVE_ZFS_IS_OURS
     "local args = ...\n"
     "local base = args['base']\n"
     "local storage, runtime = base .. '/storage', base .. '/runtime'\n"
     "local function look(folder)\n"
     "    local found = {}\n"
     "    for child in zfs.list.children(folder) do\n"
-    "        local origin = zfs.get_prop(child, 'origin')\n"
-    "        local ours = origin ~= nil and string.sub(origin, 1, #base + 1) == base .. '/'\n"
-    "        found[string.sub(child, #folder + 2)] = ours\n"
+    "        found[string.sub(child, #folder + 2)] = is_ours(child, base, args['uuid'])\n"
     "    end\n"
     "    return found\n"
     "end\n"
@@ -64,8 +63,10 @@ gboolean
 varve_zfs_list(gpointer self, VarveDriverListFunc func, gpointer data, GError **error)
 {
     const VarveZfs *zfs = self;
+    g_autoptr(nvlist_t) args = fnvlist_alloc();
+    fnvlist_add_string(args, "uuid", zfs->uuid);
     g_autoptr(nvlist_t) result =
-        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, list_program, NULL, "listing", error);
+        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, list_program, args, "listing", error);
     return result != NULL && tell(zfs, varve_zfs_table(result, "others"), "", func, data, error) &&
            tell(zfs, varve_zfs_table(result, "storage"), "storage", func, data, error) &&
            tell(zfs, varve_zfs_table(result, "runtime"), "runtime", func, data, error) &&

@@ -10,6 +10,7 @@
  */
 
 static const char remove_program[] = //
+    VARVE_ZFS_IS_OURS
     "local args = ...\n"
     "local base = args['base']\n"
     "local storage, runtime = base .. '/storage', base .. '/runtime'\n"
@@ -42,11 +43,6 @@ static const char remove_program[] = //
     "    local errno = zfs.sync.destroy(dataset)\n"
     "    if errno == 0 then return nil end\n"
     "    return explain(dataset, errno)\n"
-    "end\n"
-    "\n"
-    "local function is_ours(dataset)\n"
-    "    local origin = zfs.get_prop(dataset, 'origin')\n"
-    "    return origin ~= nil and string.sub(origin, 1, #base + 1) == base .. '/'\n"
     "end\n"
     "\n"
     "local function place(id)\n"
@@ -84,7 +80,7 @@ static const char remove_program[] = //
     "    if of ~= nil then return undo_capture(id, of) end\n"
     "    for _, folder in ipairs({runtime, storage}) do\n"
     "        local dataset, why = folder .. '/' .. id, nil\n"
-    "        if zfs.exists(dataset) and is_ours(dataset) then\n"
+    "        if zfs.exists(dataset) and is_ours(dataset, base, args['uuid']) then\n"
     "            why = destroy(dataset .. '@extracted') or destroy(dataset)\n"
     "        end\n"
     "        if why ~= nil then return why end\n"
@@ -200,6 +196,7 @@ run_program(const VarveZfs *zfs, VarveZfsProgramKind kind, const char *program, 
         g_snprintf(ids[i], 24, "%" G_GUINT64_FORMAT, removals[i]->id);
     }
     fnvlist_add_string_array(args, "ids", ids, (guint)n);
+    fnvlist_add_string(args, "uuid", zfs->uuid);
     return varve_zfs_run(zfs->base, kind, program, args, "removing from", error);
 }
 

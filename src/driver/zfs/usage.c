@@ -24,6 +24,10 @@ static const char written_program[] = //
     "local dataset = args['dataset']\n"
     "if not zfs.exists(dataset) then return {} end\n"
     "local origin = zfs.get_prop(args['head'], 'origin')\n"
+    "if origin == nil then -- received whole: see stream.c\n"
+    "    return {origin = args['base'] .. '/storage/empty@extracted',\n"
+    "            written = zfs.get_prop(dataset, 'referenced')}\n"
+    "end\n"
     "return {origin = origin, written = zfs.get_prop(dataset, 'written@' .. origin)}\n";
 
 /* The number of a file system's objects; only differences of it mean something. */

@@ -16,9 +16,11 @@
  * What is ours. The base carries a property of ours, org.varve:pool, with a number that the pool's
  * directory holds too (identity.h). Datasets beneath it are ours if their name is an id and their
  * origin is one of our snapshots, which is so for every dataset that this driver makes and for none
- * that is created or received by others. Any other dataset, and any snapshot that is not called as
- * above, is left alone and told about. (A mark on each dataset would take a second transaction
- * group per clone, and so twice the time: the kernel sets a clone's properties after it is made.)
+ * that is created or received by others; or if they carry the same number as org.varve:received,
+ * which those that this driver received whole do (stream.c). Any other dataset, and any snapshot
+ * that is not called as above, is left alone and told about. (A mark on each dataset would take a
+ * second transaction group per clone, and so twice the time: the kernel sets a clone's properties
+ * after it is made.)
  *
  * Every change waits for the transaction group that it is part of, so it is on disk when the call
  * returns. What needs several steps is done by channel programs (zfs-program(8)), which take one
@@ -50,6 +52,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(nvlist_t, nvlist_free)
 #define VARVE_ZFS_POOL_PROPERTY     "org.varve:pool"
 #define VARVE_ZFS_MADE_PROPERTY     "org.varve:made"     /* of a base that we made */
 #define VARVE_ZFS_CAPTURE_PROPERTY  "org.varve:capture-" /* of storage: see capture.c */
+#define VARVE_ZFS_RECEIVED_PROPERTY "org.varve:received" /* of a dataset: see stream.c */
 #define VARVE_ZFS_CAPTURED_PROPERTY "org.varve:captured" /* of an @extracted: see capture.c */
 
 typedef struct {
@@ -90,6 +93,15 @@ gboolean varve_zfs_set_error(GError **error, int errnum, const char *doing, cons
 gboolean varve_zfs_check_pool(const char *dataset, GError **error);
 
 /* --- channel programs (program.c) ------------------------------------------------------------- */
+
+/* For programs: is_ours(dataset, base, uuid), whether a dataset beneath the base is this pool's. */
+#define VARVE_ZFS_IS_OURS                                                                          \
+    "local function is_ours(dataset, base, uuid)\n"                                                \
+    "    local origin = zfs.get_prop(dataset, 'origin')\n"                                         \
+    "    local mark, source = zfs.get_prop(dataset, 'org.varve:received')\n"                       \
+    "    return origin ~= nil and string.sub(origin, 1, #base + 1) == base .. '/' or\n"            \
+    "           mark == uuid and source == dataset\n"                                              \
+    "end\n"
 
 typedef enum {
     VARVE_ZFS_LOOK,   /* changes nothing, and waits for nothing */
@@ -149,6 +161,11 @@ gboolean varve_zfs_capture_active(gpointer self, guint64 of, guint64 id, GError 
 
 /* Of a dataset, or of a snapshot of one. */
 gboolean varve_zfs_rename(const VarveZfsName *from, const VarveZfsName *to, GError **error);
+
+gboolean varve_zfs_send(gpointer self, const VarveDriverSnapshot *snapshot, guint64 base,
+                        guint64 scratch, const VarveSink *sink, GError **error);
+gboolean varve_zfs_receive(gpointer self, const VarveDriverSnapshot *snapshot,
+                           const VarveSource *source, GError **error);
 
 /* Prepares the undoing of a capture that was complete, if id is one: remove() does the rest. Sets
  * *captured. */

@@ -58,7 +58,7 @@ varve_stream_entry_tell(const VarveSink *sink, VarveStreamEntryKind kind, const 
     g_autoptr(GArray) xattrs = varve_xattrs_read(file, error);
     if (xattrs == NULL)
         return FALSE;
-    g_autofree Varve__Stream__Xattr *messages = set_xattrs(&entry, xattrs);
+    g_autofree Varve__Stream__Xattr *messages G_GNUC_UNUSED = set_xattrs(&entry, xattrs);
     gboolean ok = varve_record_write_entry(sink, &entry, error);
     g_free(entry.xattrs);
     return ok;
