@@ -146,7 +146,7 @@ static void
 write_block(int root, const char *name, off_t at, char byte, gsize size)
 {
     varve_autofd fd = openat(root, name, O_WRONLY | O_CREAT, 0644);
-    g_autofree char *bytes = g_malloc(size);
+    g_autofree char *bytes = g_malloc(size + 1); /* never NULL */
     memset(bytes, byte, size);
     g_assert_no_errno(fd);
     g_assert_cmpint(pwrite(fd, bytes, size, at), ==, size);
