@@ -41,7 +41,8 @@ read_bytes(gpointer data, void *buffer, gsize size, GError **error)
 {
     Reading *reading = data;
     gsize n = MIN(MIN(size, reading->piece), reading->bytes->len - reading->at);
-    memcpy(buffer, reading->bytes->data + reading->at, n);
+    if (n > 0)
+        memcpy(buffer, reading->bytes->data + reading->at, n);
     reading->at += n;
     return (gssize)n;
 }
