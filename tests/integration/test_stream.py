@@ -242,6 +242,75 @@ def test_refusals(sides):
     assert there.varve.json("system", "cleanup") == CLEAN
 
 
+def native(*sides):
+    """The format of streams of their drivers' own."""
+    formats = {side.varve.json("snapshot", "haves")["format"] for side in sides}
+    if None in formats:
+        pytest.skip("the driver has no streams of its own")
+    assert len(formats) == 1
+    return formats.pop()
+
+
+def test_native(sides):
+    """A driver's own stream is sent to who takes it, and only then; a difference as well."""
+    here, there, other = sides("btrfs", "btrfs", "native")
+    kind = native(here, there)
+    here.make("0", fill=fill)
+    there.receive(here.send("0", "--accept", "another-1", "--accept", kind))
+    assert_same(there.look("0"), here.look("0"))
+    for i in range(1, 13):
+        here.make(str(i), str(i - 1), lambda root: Changes(root, i).change(8))
+    for name, base in (("1", "0"), ("2", "1"), ("12", "2")):
+        done = here.varve("--json", "snapshot", "send", name, "--base", base, "--format", "native",
+                          text=False)  # fmt: skip
+        assert json.loads(done.stderr)["format"] == kind
+        refused = other.receive(done.stdout, status=None)
+        assert refused.returncode == FAILED_PRECONDITION  # it has no base; see below
+        there.receive(done.stdout)
+        assert_same(there.look(name), here.look(name), name)
+    refused = other.receive(here.send("0", "--format", "native"), status=NOT_IMPLEMENTED)
+    assert "portable" in refused.stderr
+    other.receive(here.send("0"))
+    assert_same(other.look("0"), here.look("0"))
+    assert there.varve.json("system", "cleanup") == CLEAN
+
+
+def test_native_damaged(sides):
+    here, there = sides("btrfs", "btrfs")
+    native(here, there)
+    here.make("0", fill=fill)
+    whole = here.send("0", "--format", "native")
+    for begin, end in itertools.pairwise(frames(whole)):
+        damaged = bytearray(whole)
+        damaged[(begin + HEAD + end) // 2] ^= 1
+        there.receive(bytes(damaged), status=CORRUPT)
+        there.receive(whole[:end - 1], status=CORRUPT)
+    assert there.names() == []
+    assert there.varve.json("system", "cleanup") == CLEAN
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_two_at_once(sides, driver):
+    """Of two that receive the same, one does."""
+    here, there = sides("overlay", driver)
+    here.make("0", fill=fill)
+    whole = here.send("0")
+    receivers = [
+        subprocess.Popen([VARVE, "--root", there.varve.root, "snapshot", "receive"],
+                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]  # fmt: skip
+    for receiver in receivers:
+        receiver.stdin.write(whole[:5000])
+        receiver.stdin.flush()
+    for receiver in receivers:
+        receiver.communicate(whole[5000:], TIMEOUT)
+    ended = sorted(receiver.returncode for receiver in receivers)
+    assert ended == [0, ALREADY_EXISTS, ALREADY_EXISTS]
+    assert_same(there.look("0"), here.look("0"))
+    assert there.varve.json("system", "cleanup") == CLEAN
+
+
 # --- V7: damaged streams --------------------------------------------------------------------------
 
 PREAMBLE, HEAD = 16, 24
