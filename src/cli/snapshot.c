@@ -170,9 +170,9 @@ static const GOptionEntry package_options[] = {
 
 static const GOptionEntry send_options[] = {
     {"base", 'b', 0, G_OPTION_ARG_FILENAME_ARRAY, &option.base,
-     "what the receiver has: a name here or universal id; may be repeated", "BASE"},
+     "what the receiver has: a name here or a universal id; may be repeated", "BASE"},
     {"accept", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.accept,
-     "a native format it takes, as 'haves' tells; may be repeated", "FORMAT"},
+     "a driver's own format that the receiver takes; may be repeated", "FORMAT"},
     {"format", 0, 0, G_OPTION_ARG_FILENAME, &option.format,
      "auto, the default: the driver's own if it is accepted; portable; or native", "KIND"},
     {"compression", 0, 0, G_OPTION_ARG_FILENAME, &option.compression,
