@@ -197,11 +197,11 @@ varve_piped_receive(const char *name, VarvePipedFunc func, gpointer data, const 
     gboolean more = *failed == 0 && !is_at_end(reading);
     varve_fd_clear(&reading);
     g_thread_join(thread);
-    if (feeding.error != NULL) {
+    gboolean ok = feeding.error == NULL;
+    if (!ok)
         g_propagate_error(error, feeding.error);
-        return FALSE;
-    }
-    if (*failed == 0 && (more || feeding.more))
-        return varve_error_set(error, VARVE_ERROR_CORRUPT, "the stream goes on after its end");
-    return TRUE;
+    else if (*failed == 0 && (more || feeding.more))
+        ok = varve_error_set(error, VARVE_ERROR_CORRUPT, "the stream goes on after its end");
+    /* cppcheck-suppress memleak ; joining frees it */
+    return ok;
 }

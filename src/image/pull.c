@@ -203,11 +203,13 @@ pull_named(VarvePull *pull, const char *name, const VarveImagePull *options, Var
     pull->moved = moved != NULL ? moved : &ignored;
     *pull->moved = (VarveImageMoved){0};
     g_autoptr(VarveReference) reference = varve_reference_parse(name, TRUE, error);
-    if (reference == NULL || !pull_image(pull, reference, error)) {
+    VarveImageInfo *info = NULL;
+    if (reference != NULL && pull_image(pull, reference, error))
+        info = varve_images_find(pull->images, pull->moved->name, error);
+    else
         g_prefix_error(error, "pulling image '%s': ", name);
-        return NULL;
-    }
-    return varve_images_find(pull->images, pull->moved->name, error);
+    pull->moved = NULL;
+    return info;
 }
 
 VarveImageInfo *

@@ -116,7 +116,7 @@ read_frames(gpointer data, GError **error)
         guint8 *block = varve_ring_reserve(from->ring);
         if (block == NULL)
             return varve_stage_stopped(error);
-        if (size > 0)
+        if (bytes != NULL)
             memcpy(block, bytes, size);
         varve_ring_publish(from->ring, size);
     } while (bytes != NULL);
