@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Volumes, as Flynn's clients know them (host/volume/api in flynn): id, type, meta and created_at
  * are theirs, the other fields are more than they ask for. */
+#include "daemon/http-volumes.h"
 #include "daemon/http-json.h"
-#include "daemon/http.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
 
-#define MAX_META     1000
-#define UPLOAD_BLOCK (256 * 1024)
+#define MAX_META 1000
 
 static json_t *
 volume_json(const VarveVolumeInfo *info)
@@ -77,10 +73,9 @@ read_wishes(VarveHttpRequest *request, Wishes *wishes, GError **error)
     return TRUE;
 }
 
-/* Replies with what was made, or why not; takes both. */
-static void
-reply_made(VarveHttpRequest *request, const VarveHttpContext *context, VarveVolumeInfo *info,
-           GError *error)
+void
+varve_http_reply_made(VarveHttpRequest *request, const VarveHttpContext *context,
+                      VarveVolumeInfo *info, GError *error)
 {
     if (info == NULL) {
         varve_http_reply_error(request, error);
@@ -102,7 +97,7 @@ create_volume(VarveHttpRequest *request, gpointer data)
         wishes.options.provider = varve_http_request_param(request, "id");
         info = varve_volumes_create(context->volumes, &wishes.options, &error);
     }
-    reply_made(request, context, info, error);
+    varve_http_reply_made(request, context, info, error);
 }
 
 /* Of a volume or snapshot, another one. */
@@ -118,7 +113,7 @@ derive(VarveHttpRequest *request, const VarveHttpContext *context, Derive func)
     if (read_wishes(request, &wishes, &error))
         info = func(context->volumes, varve_http_request_param(request, "id"), &wishes.options,
                     &error);
-    reply_made(request, context, info, error);
+    varve_http_reply_made(request, context, info, error);
 }
 
 static void
@@ -131,68 +126,6 @@ static void
 fork_volume(VarveHttpRequest *request, gpointer data)
 {
     derive(request, data, varve_volumes_fork);
-}
-
-/* --- importing ------------------------------------------------------------------------------ */
-
-static gboolean
-write_all(int fd, const char *bytes, gsize size, GError **error)
-{
-    for (gsize done = 0; done < size;) {
-        gssize n = write(fd, bytes + done, size - done);
-        if (n > 0) {
-            done += (gsize)n;
-        } else if (errno != EINTR) {
-            g_set_error(error, VARVE_ERROR,
-                        errno == ENOSPC || errno == EDQUOT ? VARVE_ERROR_NO_SPACE
-                                                           : VARVE_ERROR_INTERNAL,
-                        "keeping the image: %s", g_strerror(errno));
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-static gboolean
-keep_body(VarveHttpRequest *request, int fd, GError **error)
-{
-    g_autofree char *buffer = g_malloc(UPLOAD_BLOCK);
-    VarveSource source = varve_http_request_source(request);
-    for (;;) {
-        gssize n = source.read(source.data, buffer, UPLOAD_BLOCK, error);
-        if (n <= 0)
-            return n == 0;
-        if (!write_all(fd, buffer, (gsize)n, error))
-            return FALSE;
-    }
-}
-
-/* The image is kept in a file without a name, of which nothing is left whatever happens. */
-static VarveVolumeInfo *
-import_body(VarveHttpRequest *request, const VarveHttpContext *context, GError **error)
-{
-    const VarveVolumeOptions options = {.id = varve_http_request_query(request, "id"),
-                                        .provider = varve_http_request_param(request, "id")};
-    int fd = open(varve_engine_get_root(context->engine), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INTERNAL, "keeping the image: %s",
-                    g_strerror(errno));
-        return NULL;
-    }
-    g_autofree char *file = g_strdup_printf("/proc/self/fd/%d", fd);
-    VarveVolumeInfo *info = NULL;
-    if (keep_body(request, fd, error))
-        info = varve_volumes_import(context->volumes, file, &options, error);
-    close(fd);
-    return info;
-}
-
-static void
-import_volume(VarveHttpRequest *request, gpointer data)
-{
-    GError *error = NULL;
-    VarveVolumeInfo *info = import_body(request, data, &error);
-    reply_made(request, data, info, error);
 }
 
 /* --- looking -------------------------------------------------------------------------------- */
@@ -309,10 +242,12 @@ destroy_volume(VarveHttpRequest *request, gpointer data)
     const VarveHttpContext *context = data;
     GError *error = NULL;
     const char *id = varve_http_request_param(request, "id");
-    const char *recursive = varve_http_request_query(request, "recursive");
+    VarveVolumesOthers others =
+        g_strcmp0(varve_http_request_query(request, "recursive"), "true") == 0
+            ? VARVE_VOLUMES_RECURSIVE
+            : VARVE_VOLUMES_REFUSE;
     g_autoptr(VarveVolumeInfo) info = varve_volumes_inspect(context->volumes, id, &error);
-    if (info == NULL ||
-        !varve_volumes_destroy(context->volumes, id, g_strcmp0(recursive, "true") == 0, &error)) {
+    if (info == NULL || !varve_volumes_destroy(context->volumes, id, others, &error)) {
         varve_http_reply_error(request, error);
         return;
     }
@@ -322,7 +257,7 @@ destroy_volume(VarveHttpRequest *request, gpointer data)
 
 const VarveHttpRoute varve_http_volume_routes[] = {
     {"POST", "/storage/providers/:id/volumes", create_volume, VARVE_HTTP_DEFAULT},
-    {"POST", "/storage/providers/:id/import", import_volume, VARVE_HTTP_UPLOAD},
+    {"POST", "/storage/providers/:id/import", varve_http_import_volume, VARVE_HTTP_UPLOAD},
     {"GET", "/storage/volumes", list_volumes, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id", get_volume, VARVE_HTTP_DEFAULT},
     {"DELETE", "/storage/volumes/:id", destroy_volume, VARVE_HTTP_DEFAULT},
@@ -330,5 +265,6 @@ const VarveHttpRoute varve_http_volume_routes[] = {
     {"PUT", "/storage/volumes/:id/fork", fork_volume, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id/snapshots", list_snapshots, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id/haves", list_haves, VARVE_HTTP_DEFAULT},
+    {"GET", "/storage/volumes/:id/send", varve_http_send_volume, VARVE_HTTP_DEFAULT},
     {NULL},
 };

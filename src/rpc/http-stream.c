@@ -27,9 +27,6 @@ produce(gpointer data)
 {
     Stream *self = data;
     gboolean whole = self->func((VarveSink){write_stream, self}, self->data, &self->error);
-    if (!whole)
-        varve_log(VARVE_LOG_WARNING, "a stream was not sent whole", "error", self->error->message,
-                  NULL);
     varve_http_channel_end(self->channel, whole);
     return NULL;
 }
@@ -52,8 +49,13 @@ read_stream(void *data, uint64_t position, char *buffer, size_t size)
 {
     Stream *self = data;
     gssize n = varve_http_channel_read(self->channel, buffer, size);
-    if (n <= 0)
-        return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n == 0)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (n < 0) { /* its thread has set the error before the end */
+        varve_log(VARVE_LOG_WARNING, "a stream was not sent whole", "error", self->error->message,
+                  NULL);
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
     pthread_mutex_lock(&self->server->lock);
     self->server->stats.bytes_out += (guint64)n;
     pthread_mutex_unlock(&self->server->lock);
