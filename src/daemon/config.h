@@ -14,7 +14,8 @@
  *     file = /srv/fast.img
  *
  * What is not known is refused, with file and line. Here only the file's form and the settings of
- * [varved], [diff] and [http] are judged; what a pool may be told is its driver's business (pools.h).
+ * [varved], [diff] and [http] are judged; what a pool may be told is its driver's business
+ * (pools.h).
  */
 
 #include <varve/varve.h>
@@ -67,8 +68,8 @@ gboolean varve_config_set(VarveConfig *config, const char *name, const char *val
 /* The settings of one pool as a table of char* to char*, which points into pool. */
 GHashTable *varve_config_pool_settings(const VarveConfigPool *pool);
 
-/* Appends the sections [varved], [diff] and [http] with every setting explained, commented out, at its
- * default. */
+/* Appends the sections [varved], [diff] and [http] with every setting explained, commented out, at
+ * its default. */
 void varve_config_describe(GString *text);
 
 /* Appends lines of at most 100 columns, each begun with "# ". */

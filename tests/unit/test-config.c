@@ -185,7 +185,7 @@ test_describe(void)
     }
     g_autoptr(VarveConfig) config = varve_config_parse("f", active->str, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(settings, ==, 8);
+    g_assert_cmpuint(settings, ==, 15);
     g_assert_cmpstr(config->root, ==, "/var/lib/varve");
 }
 
