@@ -51,6 +51,9 @@ VARVE_PUBLIC const char *varve_error_name(const GError *error);
  * (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md). */
 VARVE_PUBLIC int varve_error_grpc_status(const GError *error);
 
+/* The code as an HTTP status (https://www.rfc-editor.org/rfc/rfc9110#section-15). */
+VARVE_PUBLIC int varve_error_http_status(const GError *error);
+
 /* The code as a process exit status: 3 and up, one per code; 1 for errors of other domains
  * (2 is kept for wrong usage of the command line). */
 VARVE_PUBLIC int varve_error_exit_status(const GError *error);

@@ -7,24 +7,25 @@
 G_DEFINE_QUARK(varve - error - quark, varve_error)
 
 /* The one table: code, name, gRPC status
- * (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md). Exit statuses follow the order of
- * the codes. */
+ * (https://github.com/grpc/grpc/blob/master/doc/statuscodes.md), HTTP status
+ * (https://www.rfc-editor.org/rfc/rfc9110#section-15). Exit statuses follow the order of the codes.
+ */
 static const struct {
     const char *name;
-    int grpc;
+    int grpc, http;
 } codes[] = {
-    [VARVE_ERROR_INVALID_ARGUMENT] = {"invalid-argument", 3},
-    [VARVE_ERROR_NOT_FOUND] = {"not-found", 5},
-    [VARVE_ERROR_ALREADY_EXISTS] = {"already-exists", 6},
-    [VARVE_ERROR_FAILED_PRECONDITION] = {"failed-precondition", 9},
-    [VARVE_ERROR_UNAVAILABLE] = {"unavailable", 14},
-    [VARVE_ERROR_NOT_IMPLEMENTED] = {"not-implemented", 12},
-    [VARVE_ERROR_PERMISSION_DENIED] = {"permission-denied", 7},
-    [VARVE_ERROR_NO_SPACE] = {"no-space", 8},
-    [VARVE_ERROR_BUSY] = {"busy", 14},
-    [VARVE_ERROR_CORRUPT] = {"corrupt", 15},
-    [VARVE_ERROR_CANCELLED] = {"cancelled", 1},
-    [VARVE_ERROR_INTERNAL] = {"internal", 13},
+    [VARVE_ERROR_INVALID_ARGUMENT] = {"invalid-argument", 3, 400},
+    [VARVE_ERROR_NOT_FOUND] = {"not-found", 5, 404},
+    [VARVE_ERROR_ALREADY_EXISTS] = {"already-exists", 6, 409},
+    [VARVE_ERROR_FAILED_PRECONDITION] = {"failed-precondition", 9, 412},
+    [VARVE_ERROR_UNAVAILABLE] = {"unavailable", 14, 503},
+    [VARVE_ERROR_NOT_IMPLEMENTED] = {"not-implemented", 12, 501},
+    [VARVE_ERROR_PERMISSION_DENIED] = {"permission-denied", 7, 403},
+    [VARVE_ERROR_NO_SPACE] = {"no-space", 8, 507},
+    [VARVE_ERROR_BUSY] = {"busy", 14, 409},
+    [VARVE_ERROR_CORRUPT] = {"corrupt", 15, 422},
+    [VARVE_ERROR_CANCELLED] = {"cancelled", 1, 503},
+    [VARVE_ERROR_INTERNAL] = {"internal", 13, 500},
 };
 
 #define FIRST_EXIT_STATUS 3
@@ -47,6 +48,12 @@ int
 varve_error_grpc_status(const GError *error)
 {
     return codes[code_of(error)].grpc;
+}
+
+int
+varve_error_http_status(const GError *error)
+{
+    return codes[code_of(error)].http;
 }
 
 int

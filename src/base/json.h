@@ -22,38 +22,39 @@
 
 /* Parses a whole text of at most max_size bytes, whose outermost value must be an object
  * (JSON_OBJECT) or array (JSON_ARRAY). */
-json_t *varve_json_parse(const char *text, gsize size, gsize max_size, json_type type,
-                         GError **error);
+VARVE_SHARED json_t *varve_json_parse(const char *text, gsize size, gsize max_size, json_type type,
+                                      GError **error);
 
-gboolean varve_json_get_string(const json_t *object, const char *key, const char **value,
-                               GError **error);
-gboolean varve_json_get_integer(const json_t *object, const char *key, gint64 min, gint64 max,
-                                gint64 *value, GError **error);
-gboolean varve_json_get_boolean(const json_t *object, const char *key, gboolean *value,
-                                GError **error);
+VARVE_SHARED gboolean varve_json_get_string(const json_t *object, const char *key,
+                                            const char **value, GError **error);
+VARVE_SHARED gboolean varve_json_get_integer(const json_t *object, const char *key, gint64 min,
+                                             gint64 max, gint64 *value, GError **error);
+VARVE_SHARED gboolean varve_json_get_boolean(const json_t *object, const char *key, gboolean *value,
+                                             GError **error);
 
 /* An object, or an array of at most max_items. */
-gboolean varve_json_get_object(const json_t *object, const char *key, json_t **value,
-                               GError **error);
-gboolean varve_json_get_array(const json_t *object, const char *key, gsize max_items,
-                              json_t **value, GError **error);
+VARVE_SHARED gboolean varve_json_get_object(const json_t *object, const char *key, json_t **value,
+                                            GError **error);
+VARVE_SHARED gboolean varve_json_get_array(const json_t *object, const char *key, gsize max_items,
+                                           json_t **value, GError **error);
 
 /* An array of strings; NULL when absent. */
-gboolean varve_json_get_strings(const json_t *object, const char *key, gsize max_items,
-                                char ***value, GError **error);
+VARVE_SHARED gboolean varve_json_get_strings(const json_t *object, const char *key, gsize max_items,
+                                             char ***value, GError **error);
 
 /* An object whose values are strings, as a table of char* to char*; empty when absent. */
-gboolean varve_json_get_pairs(const json_t *object, const char *key, gsize max_items,
-                              GHashTable **value, GError **error);
+VARVE_SHARED gboolean varve_json_get_pairs(const json_t *object, const char *key, gsize max_items,
+                                           GHashTable **value, GError **error);
 
 /* The keys of an object, sorted, whatever its values are; NULL when absent. */
-gboolean varve_json_get_keys(const json_t *object, const char *key, gsize max_items, char ***value,
-                             GError **error);
+VARVE_SHARED gboolean varve_json_get_keys(const json_t *object, const char *key, gsize max_items,
+                                          char ***value, GError **error);
 
 /* Sets "KEY: is missing". Returns FALSE. */
-gboolean varve_json_missing(const char *key, GError **error);
+VARVE_SHARED gboolean varve_json_missing(const char *key, GError **error);
 
 /* Puts the way in front of an error's field: "config." or "layers[3].". Returns FALSE. */
-gboolean varve_json_within(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+VARVE_SHARED gboolean varve_json_within(GError **error, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
 
 #endif

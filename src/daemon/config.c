@@ -4,7 +4,7 @@
 
 #define MAX_WORKERS 1024
 
-/* --- the settings of [varved] and [diff] ---------------------------------------------------- */
+/* --- the settings of [varved], [diff] and [http] -------------------------------------------- */
 
 static gboolean
 parse_path(const char *value, gpointer field, GError **error)
@@ -33,6 +33,16 @@ static gboolean
 parse_optional_path(const char *value, gpointer field, GError **error)
 {
     return *value == '\0' ? parse_name(value, field, error) : parse_path(value, field, error);
+}
+
+/* "auto" is none told. */
+static gboolean
+parse_socket(const char *value, gpointer field, GError **error)
+{
+    if (g_str_equal(value, "auto"))
+        return parse_name("", field, error);
+    return g_str_equal(value, "none") ? parse_name(value, field, error)
+                                      : parse_path(value, field, error);
 }
 
 static gboolean
@@ -85,6 +95,30 @@ static const struct {
     {"diff", "containerd", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, diff_containerd), "",
      "containerd's socket, whose content service new layers are written to, and layers are read "
      "from where content is not set. A change needs a restart."},
+    {"http", "socket", parse_socket, G_STRUCT_OFFSET(VarveConfig, http_socket), "auto",
+     "The unix socket of the HTTP API. auto: beside the other one, which has -http before its "
+     ".sock: /run/varve/varved-http.sock. none: there is none. Not used when systemd hands over "
+     "that socket. A change needs a restart."},
+    {"http", "socket-group", parse_name, G_STRUCT_OFFSET(VarveConfig, http_socket_group), "",
+     "Members of this group may use that socket too, which is as good as being root. A change "
+     "needs a restart."},
+    {"http", "listen", parse_name, G_STRUCT_OFFSET(VarveConfig, http_listen), "",
+     "The TCP address for other hosts, such as 10.0.0.5:7443 or [::]:7443. Who connects must show "
+     "a client certificate or a token; without certificate and key, which is without TLS, only "
+     "127.0.0.1 and [::1] are taken. A change needs a restart."},
+    {"http", "certificate", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, http_certificate), "",
+     "The server's certificate, with those between it and its authority, in PEM. A change needs a "
+     "restart."},
+    {"http", "key", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, http_key), "",
+     "Its private key, in PEM, readable by nobody else. A change needs a restart."},
+    {"http", "client-ca", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, http_client_ca), "",
+     "The authorities, in PEM, of which a client's certificate lets it in. A change needs a "
+     "restart."},
+    {"http", "tokens", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, http_tokens), "",
+     "A file of tokens that let clients in, one a line, of at least 16 characters, and after it "
+     "perhaps the time at which it ends (2027-01-31T00:00:00Z); readable by nobody else. It is "
+     "read "
+     "again when it changes."},
 };
 
 /* How many characters to insert, delete or replace to make b of a. */
@@ -170,17 +204,38 @@ varve_config_describe_text(GString *text, const char *words)
     g_string_append_c(text, '\n');
 }
 
-static void
-describe_section(GString *text, const char *section)
+/* The sections, and what is said before them. */
+static const struct {
+    const char *name, *summary;
+} sections[] = {
+    {"varved", NULL},
+    {"diff", "What containerd's diff service needs: it is there when one of these is set."},
+    {"http", "The HTTP API, for volumes, pools and images; see docs/http-api.md."},
+};
+
+/* NULL: it is none of them. */
+static const char *
+find_section(const char *name)
 {
-    if (g_str_equal(section, "varved")) {
-        g_string_append(text, "[varved]\n");
-        return;
+    for (gsize i = 0; i < G_N_ELEMENTS(sections); i++) {
+        if (g_str_equal(name, sections[i].name))
+            return sections[i].name;
     }
-    g_string_append_c(text, '\n');
-    varve_config_describe_text(text, "What containerd's diff service needs: it is there when one "
-                                     "of these is set.");
-    g_string_append(text, "[diff]\n");
+    return NULL;
+}
+
+static void
+describe_section(GString *text, const char *name)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(sections); i++) {
+        if (!g_str_equal(name, sections[i].name))
+            continue;
+        if (i > 0)
+            g_string_append_c(text, '\n');
+        if (sections[i].summary != NULL)
+            varve_config_describe_text(text, sections[i].summary);
+        g_string_append_printf(text, "[%s]\n", name);
+    }
 }
 
 void
@@ -243,6 +298,13 @@ varve_config_free(VarveConfig *config)
     g_free(config->fallback_pool);
     g_free(config->diff_content);
     g_free(config->diff_containerd);
+    g_free(config->http_socket);
+    g_free(config->http_socket_group);
+    g_free(config->http_listen);
+    g_free(config->http_certificate);
+    g_free(config->http_key);
+    g_free(config->http_client_ca);
+    g_free(config->http_tokens);
     g_ptr_array_unref(config->pools);
     g_free(config);
 }
@@ -289,15 +351,14 @@ begin_section(Parser *parser, char *header, GError **error)
 {
     g_autofree char *what = g_strdup_printf("section [%s]", header);
     parser->pool = NULL;
-    parser->section = g_str_equal(header, "varved") ? "varved"
-                      : g_str_equal(header, "diff") ? "diff"
-                                                    : NULL;
+    parser->section = find_section(header);
     if (parser->section != NULL)
         return check_first(parser, what, header, "", error);
 
     if (!g_str_has_prefix(header, "pool ")) {
         g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "unknown section [%s]: there are [varved], [diff] and [pool NAME]", header);
+                    "unknown section [%s]: there are [varved], [diff], [http] and [pool NAME]",
+                    header);
         return FALSE;
     }
     VarveConfigPool *pool = parser->pool = g_new0(VarveConfigPool, 1);

@@ -14,7 +14,8 @@
  *     file = /srv/fast.img
  *
  * What is not known is refused, with file and line. Here only the file's form and the settings of
- * [varved] and [diff] are judged; what a pool may be told is its driver's business (pools.h).
+ * [varved], [diff] and [http] are judged; what a pool may be told is its driver's business
+ * (pools.h).
  */
 
 #include <varve/varve.h>
@@ -43,7 +44,12 @@ typedef struct {
     guint workers;
     char *diff_content;    /* containerd's content store; NULL: not told */
     char *diff_containerd; /* containerd's socket; NULL: not told */
-    GPtrArray *pools;      /* of VarveConfigPool* */
+    /* Of [http]; those that are NULL were not told. */
+    char *http_socket; /* NULL: beside socket; "none" */
+    char *http_socket_group;
+    char *http_listen; /* ADDRESS:PORT */
+    char *http_certificate, *http_key, *http_client_ca, *http_tokens;
+    GPtrArray *pools; /* of VarveConfigPool* */
 } VarveConfig;
 
 /* All defaults and no pools. */
@@ -62,8 +68,8 @@ gboolean varve_config_set(VarveConfig *config, const char *name, const char *val
 /* The settings of one pool as a table of char* to char*, which points into pool. */
 GHashTable *varve_config_pool_settings(const VarveConfigPool *pool);
 
-/* Appends the sections [varved] and [diff] with every setting explained, commented out, at its
- * default. */
+/* Appends the sections [varved], [diff] and [http] with every setting explained, commented out, at
+ * its default. */
 void varve_config_describe(GString *text);
 
 /* Appends lines of at most 100 columns, each begun with "# ". */

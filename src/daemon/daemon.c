@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/daemon.h"
 #include "daemon/diff-service.h"
+#include "daemon/http.h"
 #include "daemon/pools.h"
 #include "daemon/signals.h"
 #include "daemon/snapshots-service.h"
@@ -22,6 +23,7 @@ typedef struct {
     VarveVolumes *volumes;
     VarveDiff diff;
     VarveGrpcServer *server;
+    VarveHttpApi *http;
 
     /* Held while a signal is dealt with; guards the two below. Not a GMutex: the thread sanitizer
      * knows pthread's. */
@@ -83,6 +85,13 @@ apply_reloaded(Daemon *daemon, const VarveConfig *now)
     warn_if_changed("workers", workers_before, workers_now);
     warn_if_changed("diff content", before->diff_content, now->diff_content);
     warn_if_changed("diff containerd", before->diff_containerd, now->diff_containerd);
+    warn_if_changed("http socket", before->http_socket, now->http_socket);
+    warn_if_changed("http socket-group", before->http_socket_group, now->http_socket_group);
+    warn_if_changed("http listen", before->http_listen, now->http_listen);
+    warn_if_changed("http certificate", before->http_certificate, now->http_certificate);
+    warn_if_changed("http key", before->http_key, now->http_key);
+    warn_if_changed("http client-ca", before->http_client_ca, now->http_client_ca);
+    warn_if_changed("http tokens", before->http_tokens, now->http_tokens);
     varve_log_set_level(now->log_level);
     varve_pools_apply(daemon->pools, now);
 }
@@ -123,6 +132,7 @@ stop(Daemon *daemon)
         varve_log(VARVE_LOG_INFO, "stopping: finishing the calls in flight", NULL);
         varve_systemd_stopping();
         remove_socket(daemon);
+        varve_http_api_stop(daemon->http, GRACE_MS);
         varve_grpc_server_stop(daemon->server, GRACE_MS);
         return;
     }
@@ -131,6 +141,7 @@ stop(Daemon *daemon)
     if (daemon->closing)
         _exit(0); /* only the freeing of removed snapshots was still waited for */
     varve_engine_cancel(daemon->engine);
+    varve_http_api_stop(daemon->http, 0);
     varve_grpc_server_stop(daemon->server, 0);
 }
 
@@ -191,8 +202,8 @@ unmount_volumes(Daemon *daemon)
 static gboolean
 start(Daemon *daemon, GError **error)
 {
-    g_autoptr(GArray) handed_over = NULL;
-    if (!varve_systemd_listeners(&handed_over, error))
+    g_autoptr(GArray) handed_over = NULL, http = NULL;
+    if (!varve_systemd_listeners(&handed_over, &http, error))
         return FALSE;
     if (handed_over->len == 0) {
         daemon->socket =
@@ -200,6 +211,9 @@ start(Daemon *daemon, GError **error)
         if (daemon->socket == NULL)
             return FALSE;
     }
+    daemon->http = varve_http_api_new(daemon->config, http, error);
+    if (daemon->http == NULL)
+        return FALSE;
     daemon->engine = varve_engine_open(daemon->config->root, VARVE_ENGINE_DEFAULT, error);
     if (daemon->engine == NULL)
         return FALSE;
@@ -212,7 +226,8 @@ start(Daemon *daemon, GError **error)
     daemon->diff = (VarveDiff){daemon->engine, daemon->config};
     varve_grpc_server_add_methods(daemon->server, varve_diff_methods, &daemon->diff);
     add_listeners(daemon, handed_over);
-    return TRUE;
+    return varve_http_api_start(daemon->http, daemon->engine, daemon->volumes, daemon->server,
+                                error);
 }
 
 static gboolean
@@ -226,7 +241,10 @@ serve(Daemon *daemon, GError **error)
 
     VarveGrpcStats stats;
     varve_grpc_server_stats(daemon->server, &stats);
-    if (stats.active_calls > 0) /* the grace is over, and they still work */
+    if (!served)
+        varve_http_api_stop(daemon->http, 0);
+    gboolean finished = varve_http_api_finish(daemon->http);
+    if (stats.active_calls > 0 || !finished) /* the grace is over, and they still work */
         varve_engine_cancel(daemon->engine);
     pthread_mutex_lock(&daemon->lock);
     daemon->stopping = daemon->closing = TRUE;
@@ -234,6 +252,7 @@ serve(Daemon *daemon, GError **error)
     pthread_mutex_unlock(&daemon->lock);
 
     /* A signal may still come, and ends the process then: closing the engine can take long. */
+    g_clear_pointer(&daemon->http, varve_http_api_free);
     g_clear_pointer(&daemon->server, varve_grpc_server_free);
     unmount_volumes(daemon);
     g_clear_pointer(&daemon->pools, varve_pools_free);
@@ -245,6 +264,7 @@ static void
 clear(Daemon *daemon)
 {
     remove_socket(daemon);
+    varve_http_api_free(daemon->http);
     varve_grpc_server_free(daemon->server);
     varve_volumes_close(daemon->volumes);
     varve_pools_free(daemon->pools);

@@ -7,19 +7,24 @@
 #include <systemd/sd-daemon.h>
 
 gboolean
-varve_systemd_listeners(GArray **fds, GError **error)
+varve_systemd_listeners(GArray **fds, GArray **http, GError **error)
 {
-    g_autoptr(GArray) result = g_array_new(FALSE, FALSE, sizeof(int));
-    int n = sd_listen_fds(TRUE);
-    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+    g_autoptr(GArray) grpc_fds = g_array_new(FALSE, FALSE, sizeof(int));
+    g_autoptr(GArray) http_fds = g_array_new(FALSE, FALSE, sizeof(int));
+    g_auto(GStrv) names = NULL;
+    int n = sd_listen_fds_with_names(TRUE, &names);
+    for (int i = 0; i < n; i++) {
+        int fd = SD_LISTEN_FDS_START + i;
         if (sd_is_socket_unix(fd, SOCK_STREAM, TRUE, NULL, 0) <= 0) {
             g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
                         "descriptor %d from systemd is not a listening unix stream socket", fd);
             return FALSE;
         }
-        g_array_append_val(result, fd);
+        gboolean is_http = g_str_has_prefix(names[i], "varved-http");
+        g_array_append_val(is_http ? http_fds : grpc_fds, fd);
     }
-    *fds = g_steal_pointer(&result);
+    *fds = g_steal_pointer(&grpc_fds);
+    *http = g_steal_pointer(&http_fds);
     return TRUE;
 }
 
@@ -45,9 +50,10 @@ varve_systemd_stopping(void)
 #else
 
 gboolean
-varve_systemd_listeners(GArray **fds, GError **error)
+varve_systemd_listeners(GArray **fds, GArray **http, GError **error)
 {
     *fds = g_array_new(FALSE, FALSE, sizeof(int));
+    *http = g_array_new(FALSE, FALSE, sizeof(int));
     return TRUE;
 }
 

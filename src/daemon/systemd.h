@@ -7,9 +7,10 @@
 
 #include <varve/error.h>
 
-/* The listening unix stream sockets that systemd handed over: GArray of int, perhaps empty. FALSE
- * when it handed over something else. */
-gboolean varve_systemd_listeners(GArray **fds, GError **error);
+/* The listening unix stream sockets that systemd handed over: GArrays of int, perhaps empty. Those
+ * whose name (FileDescriptorName=) begins with "varved-http" are the HTTP API's. FALSE when it
+ * handed over something else. */
+gboolean varve_systemd_listeners(GArray **fds, GArray **http, GError **error);
 
 /* Tells where the daemon is in its life; see sd_notify(3). */
 void varve_systemd_ready(void);

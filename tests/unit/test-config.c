@@ -70,8 +70,8 @@ static const struct {
      "fallback-pool, log-level, workers"},
     {"[varved]\nRoot = /x\n", "f:2: unknown setting 'Root' in [varved]: did you mean 'root'?"},
     {"[varved]\n[pools x]\n",
-     "f:2: unknown section [pools x]: there are [varved], [diff] and [pool NAME]"},
-    {"[pool]\n", "f:1: unknown section [pool]: there are [varved], [diff] and [pool NAME]"},
+     "f:2: unknown section [pools x]: there are [varved], [diff], [http] and [pool NAME]"},
+    {"[pool]\n", "f:1: unknown section [pool]: there are [varved], [diff], [http] and [pool NAME]"},
     {"[varved\n", "f:1: section without a ']' at its end: '[varved'"},
     {"[varved]\nroot\n", "f:2: neither a [section] nor a 'setting = value': 'root'"},
     {"[varved]\n= x\n", "f:2: neither a [section] nor a 'setting = value': '= x'"},
@@ -185,7 +185,7 @@ test_describe(void)
     }
     g_autoptr(VarveConfig) config = varve_config_parse("f", active->str, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(settings, ==, 8);
+    g_assert_cmpuint(settings, ==, 15);
     g_assert_cmpstr(config->root, ==, "/var/lib/varve");
 }
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_DAEMON_HTTP_VOLUMES_H
+#define VARVE_DAEMON_HTTP_VOLUMES_H
+
+#include "daemon/http.h"
+
+/* Replies with what was made, and publishes it; or with why not. Takes both. */
+void varve_http_reply_made(VarveHttpRequest *request, const VarveHttpContext *context,
+                           VarveVolumeInfo *info, GError *error);
+
+/* Handlers, of http-volume-streams.c. */
+void varve_http_import_volume(VarveHttpRequest *request, gpointer data);
+void varve_http_send_volume(VarveHttpRequest *request, gpointer data);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_DAEMON_HTTP_H
+#define VARVE_DAEMON_HTTP_H
+
+/*
+ * The HTTP API (docs/http-api.md): its sockets, and what its services share.
+ *
+ *     http-system.c     whether varved is well, and what it is
+ *     http-metrics.c    its figures, for Prometheus
+ *     http-pools.c      providers
+ *     http-volumes.c    volumes
+ *     http-images.c     images
+ *
+ * A handler translates, and calls one function of the library.
+ */
+
+#include "daemon/config.h"
+#include "rpc/grpc.h"
+#include "rpc/http.h"
+
+typedef struct VarveHttpApi VarveHttpApi;
+
+/* What the handlers' data is. */
+typedef struct {
+    VarveEngine *engine;
+    VarveVolumes *volumes;
+    VarveImages *images;
+    VarveGrpcServer *grpc;
+    VarveHttpServer *server;
+    VarveHttpHub *volume_events;
+    gint64 started; /* microseconds of the monotonic clock */
+} VarveHttpContext;
+
+extern const VarveHttpRoute varve_http_system_routes[];
+extern const VarveHttpRoute varve_http_metrics_routes[];
+extern const VarveHttpRoute varve_http_pool_routes[];
+extern const VarveHttpRoute varve_http_volume_routes[];
+extern const VarveHttpRoute varve_http_image_routes[];
+
+/* Takes the sockets; who connects waits. handed_over: GArray of int, from systemd. */
+VarveHttpApi *varve_http_api_new(const VarveConfig *config, GArray *handed_over, GError **error);
+
+/* Serves. All must outlive the API. */
+gboolean varve_http_api_start(VarveHttpApi *self, VarveEngine *engine, VarveVolumes *volumes,
+                              VarveGrpcServer *grpc, GError **error);
+
+/* As of the server's functions of these names. */
+void varve_http_api_stop(VarveHttpApi *self, guint grace_ms);
+gboolean varve_http_api_finish(VarveHttpApi *self);
+void varve_http_api_free(VarveHttpApi *self);
+
+#endif
