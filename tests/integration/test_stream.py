@@ -16,6 +16,7 @@ from trees import MIB, Changes, holes
 DRIVERS = {"overlay": "ext4", "native": "xfs", "btrfs": "btrfs"}
 PAIRS = list(itertools.product(DRIVERS, DRIVERS))
 INCREMENTS = int(os.environ.get("VARVE_STREAM_INCREMENTS", "50"))
+LONG = [("overlay", "native"), ("native", "btrfs"), ("btrfs", "overlay")]  # the others have fewer
 
 ALREADY_EXISTS, FAILED_PRECONDITION, NOT_IMPLEMENTED, CORRUPT, CANCELLED = 5, 6, 8, 12, 13
 
@@ -111,7 +112,8 @@ def test_increments(sides, source, target):
     here.make("0", fill=fill)
     there.receive(here.send("0"))
     assert_same(there.look("0"), here.look("0"))
-    for i in range(1, INCREMENTS + 1):
+    count = INCREMENTS if (source, target) in LONG else min(INCREMENTS, 12)
+    for i in range(1, count + 1):
         here.make(str(i), str(i - 1), lambda root: Changes(root, i).change(8))
         there.receive(here.send(str(i), "--base", str(i - 1)))
         assert_same(there.look(str(i)), here.look(str(i)), f"increment {i}")
