@@ -2,7 +2,7 @@
 #ifndef VARVE_CLI_SNAPSHOT_H
 #define VARVE_CLI_SNAPSHOT_H
 
-/* The snapshot noun's parts: snapshot.c has the table and the verbs that change snapshots. */
+/* The snapshot noun's parts: snapshot.c has the table. */
 
 #include "cli/cli.h"
 
@@ -17,6 +17,15 @@ extern struct CliSnapshotOptions {
     gboolean usage;
     gboolean summary;
 } cli_snapshot_options;
+
+/* --- snapshot-change.c --------------------------------------------------------------------- */
+
+gboolean cli_snapshot_prepare(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_view(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_commit(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_capture(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_label(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_rm(const Cli *cli, char **args, GError **error);
 
 /* --- snapshot-mount.c ---------------------------------------------------------------------- */
 
