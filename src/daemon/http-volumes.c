@@ -157,8 +157,6 @@ static void
 stream_volumes(VarveHttpRequest *request, const VarveHttpContext *context,
                const VarveVolumeFilter *filter)
 {
-    gsize i;
-    json_t *volume;
     GError *error = NULL;
     g_autoptr(VarveHttpListener) listener = varve_http_hub_listen(context->volume_events);
     json_auto_t *volumes = list_matching(context, filter, &error);
@@ -167,8 +165,9 @@ stream_volumes(VarveHttpRequest *request, const VarveHttpContext *context,
         return;
     }
     json_t *events = json_array();
-    json_array_foreach(volumes, i, volume)
-        json_array_append_new(events, event_json("create", json_incref(volume)));
+    for (gsize i = 0; i < json_array_size(volumes); i++)
+        json_array_append_new(events,
+                              event_json("create", json_incref(json_array_get(volumes, i))));
     varve_http_reply_events(request, g_steal_pointer(&listener), events);
 }
 
