@@ -152,6 +152,19 @@ run_commit(Commit *c, GError **error)
     return ok;
 }
 
+/* Publishes what a fresh id was made for, when that is on disk, and ends its work. */
+static gboolean
+publish_made(Commit *c, guint64 id, guint slot, VarveStoreFunc func, GError **error)
+{
+    VarvePool *pool = c->pool;
+    gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, id, error)) &&
+                  varve_commit_publish(pool, func, c, error);
+    if (!ok)
+        varve_search_undo(pool, id);
+    varve_inflight_end(pool->engine->inflight, slot);
+    return ok;
+}
+
 /* --- capture ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -187,12 +200,7 @@ make_capture(Commit *c, GError **error)
     if (!varve_make_fresh(pool, &made, capture_on_disk, c, &slot, error))
         return FALSE;
     c->captured = made.id;
-    gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, made.id, error)) &&
-                  varve_commit_publish(pool, publish_capture, c, error);
-    if (!ok)
-        varve_search_undo(pool, made.id);
-    varve_inflight_end(pool->engine->inflight, slot);
-    return ok;
+    return publish_made(c, made.id, slot, publish_capture, error);
 }
 
 static gboolean
@@ -211,8 +219,7 @@ run_capture(Commit *c, GError **error)
     return ok;
 }
 
-/* --- commit, and prepare upon it ---------------------------------------------------------------
- */
+/* --- commit, and prepare upon it -------------------------------------------------------------- */
 
 /* The key goes to the fresh one, which is what the active one was: created then, with its labels.
  */
@@ -255,12 +262,7 @@ make_renewal(Commit *c, GError **error)
         !varve_make_fresh(pool, &c->lineage.snapshot, renewal_on_disk, NULL, &slot, error))
         return FALSE;
     c->renewed = c->lineage.snapshot.id;
-    gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, c->renewed, error)) &&
-                  varve_commit_publish(pool, publish_renewal, c, error);
-    if (!ok)
-        varve_search_undo(pool, c->renewed);
-    varve_inflight_end(pool->engine->inflight, slot);
-    return ok;
+    return publish_made(c, c->renewed, slot, publish_renewal, error);
 }
 
 static gboolean
