@@ -63,6 +63,12 @@ varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error)
     return result;
 }
 
+void
+varve_fd_enlarge_pipe(int fd)
+{
+    (void)fcntl(fd, F_SETPIPE_SZ, 1024 * 1024);
+}
+
 gboolean
 varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset)
 {

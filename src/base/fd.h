@@ -26,6 +26,10 @@ gboolean varve_fd_is_absent(int errnum);
 /* Makes a directory if it is not there (mode is set exactly, whatever the umask) and opens it. */
 int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
 
+/* Makes a pipe hold up to 1 MiB, the most that the system allows by itself, so that both ends take
+ * fewer turns. Nothing happens to what is no pipe, nor where that is not allowed. */
+void varve_fd_enlarge_pipe(int fd);
+
 /* Writes all of it, interrupted or not, at an offset, or where the file is. FALSE with errno set.
  */
 #define VARVE_FD_HERE ((gint64)-1)

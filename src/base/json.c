@@ -236,3 +236,12 @@ varve_json_within(GError **error, const char *format, ...)
     }
     return FALSE;
 }
+
+json_t *
+varve_json_new_strings(char **texts, gsize most)
+{
+    json_t *list = json_array();
+    for (gsize i = 0; i < most && texts[i] != NULL; i++)
+        json_array_append_new(list, json_string(texts[i]));
+    return list;
+}

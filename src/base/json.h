@@ -57,4 +57,7 @@ VARVE_SHARED gboolean varve_json_missing(const char *key, GError **error);
 VARVE_SHARED gboolean varve_json_within(GError **error, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 
+/* The first most strings of a list that NULL ends. */
+VARVE_SHARED json_t *varve_json_new_strings(char **texts, gsize most);
+
 #endif

@@ -2,6 +2,7 @@
 #include "base/mount-table.h"
 #include "base/fd.h"
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Fields of a line, up to the separator "-": see proc_pid_mountinfo(5). */
@@ -90,6 +91,25 @@ varve_mount_table_find(GPtrArray *table, const char *point)
             return entry;
     }
     return NULL;
+}
+
+gboolean
+varve_mount_is_point(const char *path, gboolean *is, GError **error)
+{
+    struct statx st;
+    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+    *is = FALSE;
+    if (statx(AT_FDCWD, path, flags, 0, &st) == 0) {
+        *is = (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+        if ((st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0)
+            return TRUE;
+    } else if (errno == ENOENT || errno == ENOTDIR) {
+        return TRUE;
+    }
+    /* Linux before 5.8 does not tell, nor does a file system that fails. */
+    g_autoptr(GPtrArray) table = varve_mount_table_read("self", error);
+    *is = table != NULL && varve_mount_table_find(table, path) != NULL;
+    return table != NULL;
 }
 
 char *

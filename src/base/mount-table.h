@@ -22,6 +22,10 @@ GPtrArray *varve_mount_table_read(const char *process, GError **error);
 /* What is mounted there, and not hidden by another mount at the same place; NULL: nothing is. */
 const VarveMountEntry *varve_mount_table_find(GPtrArray *table, const char *point);
 
+/* Whether something is mounted there, which the kernel is asked without reading the table: that
+ * takes as long as all that is mounted. A path that is not there is no mount point. */
+gboolean varve_mount_is_point(const char *path, gboolean *is, GError **error);
+
 /* Where the same directory, or something in it, is mounted, in any mount namespace: at entry->point
  * in another one it does not count, since a namespace begins with copies of all mounts; nor at
  * except in this one: "on /mnt", "on /mnt in the mount namespace of process 12 (sh)". NULL:
