@@ -35,8 +35,13 @@ static const char begin_program[] = //
 static const char promote_program[] = //
     "local args = ...\n"
     "local storage, note = args['base'] .. '/storage', 'org.varve:capture-' .. args['id']\n"
-    "local errno = zfs.sync.promote(storage .. '/' .. args['id'])\n"
+    "local dataset = storage .. '/' .. args['id']\n"
+    "local errno = zfs.sync.promote(dataset)\n"
     "if errno == 0 then zfs.sync.inherit(storage, note) end\n"
+    "if errno == 0 and zfs.get_prop(dataset, 'origin') == nil then -- now it owns what was "
+    "received\n"
+    "    zfs.sync.set_prop(dataset, 'org.varve:received', args['uuid'])\n"
+    "end\n"
     "return {errno = errno}\n";
 
 static gboolean
@@ -49,6 +54,7 @@ run_step(const VarveZfs *zfs, const char *program, guint64 of, guint64 id,
     fnvlist_add_string(args, "of", of_text);
     fnvlist_add_string(args, "id", id_text);
     fnvlist_add_string(args, "snapshot", snapshot->text);
+    fnvlist_add_string(args, "uuid", zfs->uuid);
     g_autoptr(nvlist_t) result =
         varve_zfs_run(zfs->base, VARVE_ZFS_CHANGE, program, args, doing, error);
     if (result == NULL)

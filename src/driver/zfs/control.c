@@ -14,7 +14,8 @@
  * 13744 bytes in the releases up to 2.4. */
 typedef struct {
     char name[4096];
-    char unused_1[48];
+    guint64 properties, properties_size;
+    char unused_1[32];
     char value[8192];
     char unused_2[280];
     guint64 cookie;
@@ -29,11 +30,13 @@ typedef struct {
     char unused_6[32768 - 13736];
 } Request;
 
+G_STATIC_ASSERT(offsetof(Request, properties) == 4096);
 G_STATIC_ASSERT(offsetof(Request, value) == 4144);
 G_STATIC_ASSERT(offsetof(Request, cookie) == 12616);
 G_STATIC_ASSERT(offsetof(Request, object) == 12656);
 G_STATIC_ASSERT(offsetof(Request, cleanup_fd) == 13664);
 G_STATIC_ASSERT(offsetof(Request, stat) == 13696);
+G_STATIC_ASSERT(ZFS_IOC_SET_PROP == 0x5a16);
 G_STATIC_ASSERT(ZFS_IOC_NEXT_OBJ == 0x5a35);
 G_STATIC_ASSERT(ZFS_IOC_DIFF == 0x5a36);
 G_STATIC_ASSERT(ZFS_IOC_TMP_SNAPSHOT == 0x5a37);
@@ -62,8 +65,8 @@ check_release(GError **error)
                                "/sys/module/zfs/version cannot be read");
     return major == 2 || (major == 0 && minor == 8) ||
            varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
-                           "the kernel's ZFS module is of release %s, which this version of Varve "
-                           "does not know how to ask what changed; it knows 0.8 and 2.x",
+                           "the kernel's ZFS module is of release %s, whose requests this version "
+                           "of Varve does not know; it knows those of 0.8 and 2.x",
                            g_strstrip(version));
 }
 
@@ -95,6 +98,21 @@ ask(int control, unsigned long number, Request *request)
             return errno;
     }
     return 0;
+}
+
+/* --- properties ------------------------------------------------------------------------------- */
+
+int
+varve_zfs_control_set(int control, const char *dataset, nvlist_t *properties)
+{
+    size_t size;
+    g_autofree Request *request = request_new(dataset);
+    char *packed = fnvlist_pack(properties, &size);
+    request->properties = (guint64)(guintptr)packed;
+    request->properties_size = size;
+    int errnum = ask(control, ZFS_IOC_SET_PROP, request);
+    fnvlist_pack_free(packed, size);
+    return errnum;
 }
 
 /* --- temporary snapshots ---------------------------------------------------------------------- */

@@ -4,16 +4,17 @@
 
 /*
  * Requests to the kernel's ZFS that libzfs_core has no function for: those that zfs-diff(8) is made
- * of.
+ * of, and the setting of properties.
  *
  * They are ioctls on /dev/zfs with one big structure, zfs_cmd_t (include/sys/zfs_ioctl.h in
- * OpenZFS), which is not installed with the libraries. Of it seven members are used here; their
+ * OpenZFS), which is not installed with the libraries. Of it nine members are used here; their
  * offsets, and the numbers of the requests, are the same in every release from 0.8 to 2.4: the
  * commands of one release work with the module of another one, so that the structure can only grow
  * at its end. That it is one of these releases is checked when the device is opened.
  */
 
 #include "base/error.h"
+#include <libnvpair.h>
 
 /* Opens /dev/zfs. VARVE_ERROR_FAILED_PRECONDITION for a module of another age. */
 int varve_zfs_control_open(GError **error);
@@ -25,6 +26,10 @@ int varve_zfs_control_open(GError **error);
  */
 char *varve_zfs_control_snapshot(const char *dataset, const char *prefix, int *keeper,
                                  GError **error);
+
+/* Sets properties of a dataset, to numbers that are as the kernel has them. Returns an errno value.
+ */
+int varve_zfs_control_set(int control, const char *dataset, nvlist_t *properties);
 
 /* Objects with the numbers first to last. */
 typedef struct {

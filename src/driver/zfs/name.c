@@ -50,6 +50,12 @@ varve_zfs_capture(const VarveZfsName *dataset, guint64 id)
 }
 
 VarveZfsName
+varve_zfs_dropped(const VarveZfsName *dataset, guint64 id)
+{
+    return make_name("%s@dropped-%" G_GUINT64_FORMAT, dataset->text, id);
+}
+
+VarveZfsName
 varve_zfs_below(const VarveZfs *zfs, const char *name)
 {
     return make_name("%s/%s", zfs->base, name);

@@ -7,10 +7,29 @@
  * Removing: one channel program, and so one transaction group, for many ids. It goes over them
  * until nothing more can be removed, since they may stand on each other. What it cannot remove it
  * explains by what is in the way.
+ *
+ * What others of ours stand on is taken out from under them: storage/<id>@extracted is renamed to
+ * @dropped-<id>, and one of those, the heir, is promoted, which makes it the owner of that
+ * snapshot. ZFS destroys the snapshot when the last clone of it is gone; the heir, if it is removed
+ * before the others, hands it on to one of them. Whoever is killed in between leaves something that
+ * has the name of <id>, for which removing it again finds the rest to do.
  */
 
+/* heir_of(snapshot, base): one of ours that is a clone of it. */
+#define HEIR_OF                                                                                    \
+    "local function heir_of(snapshot, base)\n"                                                     \
+    "    for clone in zfs.list.clones(snapshot) do\n"                                              \
+    "        for _, folder in ipairs({base .. '/storage/', base .. '/runtime/'}) do\n"             \
+    "            local id = string.sub(clone, #folder + 1)\n"                                      \
+    "            local ours = tostring(tonumber(id)) == id\n"                                      \
+    "            if ours and folder .. id == clone then return clone end\n"                        \
+    "        end\n"                                                                                \
+    "    end\n"                                                                                    \
+    "    return nil\n"                                                                             \
+    "end\n"
+
 static const char remove_program[] = //
-    VARVE_ZFS_IS_OURS
+    VARVE_ZFS_IS_OURS HEIR_OF
     "local args = ...\n"
     "local base = args['base']\n"
     "local storage, runtime = base .. '/storage', base .. '/runtime'\n"
@@ -27,10 +46,13 @@ static const char remove_program[] = //
     "        why.clones = all(zfs.list.clones(dataset))\n"
     "        why.holds = all(zfs.list.holds(dataset))\n"
     "    else\n"
-    "        why.snapshots, why.comparisons = {}, {}\n"
+    "        why.snapshots, why.comparisons, why.clones = {}, {}, {}\n"
     "        for name in zfs.list.snapshots(dataset) do\n"
     "            local kind = why.snapshots\n"
     "            if string.find(name, '@varve-changes-', 1, true) then kind = why.comparisons end\n"
+    "            if string.find(name, '@dropped-', 1, true) then\n"
+    "                kind, name = why.clones, zfs.list.clones(name)()\n"
+    "            end\n"
     "            kind[#kind + 1] = name\n"
     "        end\n"
     "        why.children = all(zfs.list.children(dataset))\n"
@@ -43,6 +65,26 @@ static const char remove_program[] = //
     "    local errno = zfs.sync.destroy(dataset)\n"
     "    if errno == 0 then return nil end\n"
     "    return explain(dataset, errno)\n"
+    "end\n"
+    "\n"
+    "local function promote(heir)\n"
+    "    local errno = zfs.sync.promote(heir)\n"
+    "    if errno == 0 and zfs.get_prop(heir, 'origin') == nil then\n"
+    "        zfs.sync.set_prop(heir, 'org.varve:received', args['uuid'])\n"
+    "    end\n"
+    "    return errno\n"
+    "end\n"
+    "\n"
+    "local function hand_on(dataset)\n"
+    "    for _, name in ipairs(all(zfs.list.snapshots(dataset))) do\n"
+    "        if string.find(name, '@dropped-', 1, true) and zfs.exists(name) then\n"
+    "            local heir = heir_of(name, base)\n"
+    "            local errno = zfs.sync.destroy({name, defer = true})\n"
+    "            if errno == 0 and heir ~= nil then errno = promote(heir) end\n"
+    "            if errno ~= 0 then return explain(name, errno) end\n"
+    "        end\n"
+    "    end\n"
+    "    return nil\n"
     "end\n"
     "\n"
     "local function place(id)\n"
@@ -59,7 +101,7 @@ static const char remove_program[] = //
     "    if zfs.exists(captured .. snapshot) then\n"
     "        local clones = all(zfs.list.clones(captured .. snapshot))\n"
     "        if #clones == 1 and clones[1] == source then\n"
-    "            local errno = zfs.sync.promote(source)\n"
+    "            local errno = promote(source)\n"
     "            if errno ~= 0 then return explain(captured .. snapshot, errno) end\n"
     "        end\n"
     "    end\n"
@@ -81,7 +123,7 @@ static const char remove_program[] = //
     "    for _, folder in ipairs({runtime, storage}) do\n"
     "        local dataset, why = folder .. '/' .. id, nil\n"
     "        if zfs.exists(dataset) and is_ours(dataset, base, args['uuid']) then\n"
-    "            why = destroy(dataset .. '@extracted') or destroy(dataset)\n"
+    "            why = destroy(dataset .. '@extracted') or hand_on(dataset) or destroy(dataset)\n"
     "        end\n"
     "        if why ~= nil then return why end\n"
     "    end\n"
@@ -220,6 +262,38 @@ try_removals(const VarveZfs *zfs, Removal **removals, gsize n)
     }
 }
 
+/* --- what is stood on ------------------------------------------------------------------------- */
+
+static const char heir_program[] = //
+    HEIR_OF "local args = ...\n"
+            "if not zfs.exists(args['snapshot']) then return {} end\n"
+            "return {heir = heir_of(args['snapshot'], args['base'])}\n";
+
+/* Prepares what remove_program finishes, if one of ours stands on it. Sets *prepared. */
+static gboolean
+prepare_drop(const VarveZfs *zfs, guint64 id, gboolean *prepared, GError **error)
+{
+    VarveZfsName extracted = varve_zfs_extracted(zfs, id);
+    VarveZfsName committed = varve_zfs_committed(zfs, id);
+    VarveZfsName dropped = varve_zfs_dropped(&committed, id);
+    g_autoptr(nvlist_t) args = fnvlist_alloc();
+    fnvlist_add_string(args, "snapshot", extracted.text);
+    g_autoptr(nvlist_t) found =
+        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, heir_program, args, "looking at", error);
+    if (found == NULL)
+        return FALSE;
+    *prepared = varve_zfs_string(found, "heir") != NULL;
+    return !*prepared || varve_zfs_rename(&extracted, &dropped, error);
+}
+
+/* Either what was captured goes back to what it was captured of, or an heir gets it. */
+static gboolean
+prepare_stood_on(const VarveZfs *zfs, guint64 id, gboolean *prepared, GError **error)
+{
+    return varve_zfs_uncapture(zfs, id, prepared, error) &&
+           (*prepared || prepare_drop(zfs, id, prepared, error));
+}
+
 /* --- all -------------------------------------------------------------------------------------- */
 
 /* Those that a further try may help. */
@@ -228,13 +302,13 @@ pick(const VarveZfs *zfs, Removal **removals, gsize n, gboolean first)
 {
     gsize left = 0;
     for (gsize i = 0; i < n; i++) {
-        gboolean captured = FALSE;
+        gboolean prepared = FALSE;
         GError *why = NULL;
         if (removals[i]->stood_on && first &&
-            !varve_zfs_uncapture(zfs, removals[i]->id, &captured, &why)) {
+            !prepare_stood_on(zfs, removals[i]->id, &prepared, &why)) {
             g_clear_error(removals[i]->error);
             *removals[i]->error = why;
-        } else if (removals[i]->waits || captured) {
+        } else if (removals[i]->waits || prepared) {
             removals[left++] = removals[i];
         }
     }

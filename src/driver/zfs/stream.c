@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
 #include "driver/piped.h"
+#include "driver/zfs/begin.h"
 #include "driver/zfs/zfs.h"
 #include <libzfs_core.h>
+#include <string.h>
 
 /*
  * Streams of zfs-send(8): the snapshot <base>/storage/<id>@extracted, whole, or from that of
- * another id. They carry no properties: what is received has those of the base. A stream is read
- * by the kernel alone; how well it takes one that was made to harm is the kernel's matter.
+ * another id. They carry no properties: what is received has those of the base. Of a stream only
+ * what it begins with is looked at here; how well the kernel takes one that was made to harm is the
+ * kernel's matter.
  *
  * A difference is received as a clone of the parent, which ZFS allows only if that came as a stream
  * itself, or is the very one that was sent: snapshots are known by numbers (guid) that streams
  * carry. A whole one is a clone of nothing, so it is marked as ours by a property
- * (VARVE_ZFS_RECEIVED_PROPERTY), which comes with the dataset in one step.
+ * (VARVE_ZFS_RECEIVED_PROPERTY), which comes with the dataset in one step. The kernel would make a
+ * clone of a whole one, too, which then has nothing in common with what it is a clone of.
  *
  * Who is killed while receiving leaves nothing: the kernel destroys what is not whole.
  */
@@ -87,9 +91,6 @@ static const struct {
     {EINVAL, VARVE_ERROR_CORRUPT,
      "it is no stream of ZFS, is damaged, or does not fit the snapshot that it is received on"},
     {ENOENT, VARVE_ERROR_CORRUPT, "the stream tells the difference to a snapshot that is not here"},
-    {ENODEV, VARVE_ERROR_FAILED_PRECONDITION,
-     "the stream tells the difference to another snapshot than the one here, which did not come as "
-     "a stream of ZFS: have it sent whole, or not as a stream of ZFS"},
     {ENOTSUP, VARVE_ERROR_NOT_IMPLEMENTED,
      "the stream needs features that this zpool, or this version of ZFS, does not have"},
 };
@@ -105,25 +106,89 @@ set_refusal(GError **error, int errnum, const char *dataset)
     return varve_zfs_set_error(error, errnum, "receiving", dataset);
 }
 
-/* A stream may be of a volume as well, which is no snapshot to us. */
-static const char type_program[] = //
-    "local args = ...\n"
-    "return {type = zfs.get_prop(args['dataset'], 'type')}\n";
+/* --- what it begins with ---------------------------------------------------------------------- */
+
+/* A source of which the beginning was read: that comes again. */
+typedef struct {
+    const VarveSource *source;
+    guint8 begin[VARVE_ZFS_BEGIN_SIZE];
+    gsize length, told;
+} Begun;
+
+static gssize
+read_begun(gpointer data, void *buffer, gsize size, GError **error)
+{
+    Begun *begun = data;
+    gsize n = MIN(size, begun->length - begun->told);
+    if (n == 0)
+        return begun->source->read(begun->source->data, buffer, size, error);
+    memcpy(buffer, begun->begin + begun->told, n);
+    begun->told += n;
+    return (gssize)n;
+}
 
 static gboolean
-check_type(const VarveZfs *zfs, guint64 id, GError **error)
+read_begin(Begun *begun, GError **error)
 {
-    VarveZfsName committed = varve_zfs_committed(zfs, id);
+    gssize n = 1;
+    while (n > 0 && begun->length < sizeof begun->begin) {
+        n = begun->source->read(begun->source->data, begun->begin + begun->length,
+                                sizeof begun->begin - begun->length, error);
+        begun->length += (gsize)MAX(n, 0);
+    }
+    return n >= 0;
+}
+
+static const char guid_program[] = //
+    "local args = ...\n"
+    "if not zfs.exists(args['snapshot']) then return {} end\n"
+    "return {guid = zfs.get_prop(args['snapshot'], 'guid')}\n";
+
+/* 0: there is no such snapshot. */
+static gboolean
+read_guid(const VarveZfs *zfs, const VarveZfsName *snapshot, guint64 *guid, GError **error)
+{
     g_autoptr(nvlist_t) args = fnvlist_alloc();
-    fnvlist_add_string(args, "dataset", committed.text);
+    fnvlist_add_string(args, "snapshot", snapshot->text);
     g_autoptr(nvlist_t) found =
-        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, type_program, args, "looking at", error);
-    if (found == NULL)
+        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, guid_program, args, "looking at", error);
+    *guid = found != NULL ? (guint64)varve_zfs_number(found, "guid", 0) : 0;
+    return found != NULL;
+}
+
+static gboolean
+check_base(const VarveZfs *zfs, const Receiving *receiving, guint64 from, GError **error)
+{
+    guint64 guid;
+    if (receiving->whole)
+        return from == 0 || varve_error_set(error, VARVE_ERROR_CORRUPT,
+                                            "the stream tells the difference to a snapshot that is "
+                                            "not here");
+    if (from == 0)
+        return varve_error_set(error, VARVE_ERROR_CORRUPT,
+                               "the stream tells of all that is in a snapshot, and not of the "
+                               "difference to the one that it is to be received on");
+    if (!read_guid(zfs, &receiving->origin, &guid, error))
         return FALSE;
-    return g_strcmp0(varve_zfs_string(found, "type"), "filesystem") == 0 ||
-           varve_error_set(error, VARVE_ERROR_CORRUPT,
-                           "receiving %s: the stream is of a volume and not of a file system",
-                           committed.text);
+    return guid == from ||
+           varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+                           "the stream tells the difference to another snapshot than %s, which did "
+                           "not come as a stream of ZFS: have it sent whole, or not as a stream of "
+                           "ZFS",
+                           receiving->origin.text);
+}
+
+static gboolean
+check_begin(const VarveZfs *zfs, const Receiving *receiving, Begun *begun, GError **error)
+{
+    VarveZfsBegin begin;
+    if (!read_begin(begun, error))
+        return FALSE;
+    if (varve_zfs_begin_parse(begun->begin, begun->length, &begin, error) &&
+        check_base(zfs, receiving, begin.from, error))
+        return TRUE;
+    g_prefix_error(error, "receiving %s: ", receiving->snapshot.text);
+    return FALSE;
 }
 
 static gboolean
@@ -134,17 +199,18 @@ receive(const VarveZfs *zfs, const VarveDriverSnapshot *snapshot, const VarveSou
     Receiving receiving = {.snapshot = varve_zfs_extracted(zfs, snapshot->id),
                            .whole = snapshot->n_parents == 0,
                            .uuid = zfs->uuid};
+    Begun begun = {.source = source};
+    const VarveSource checked = {read_begun, &begun};
     int failed = 0;
     if (!receiving.whole)
         receiving.origin = varve_zfs_extracted(zfs, snapshot->parents[0]);
     if (!receiving.whole && !lzc_exists(receiving.origin.text))
         return varve_zfs_set_error(error, ENOENT, "receiving on", receiving.origin.text);
-    if (!varve_piped_receive("zfs-receive", receive_snapshot, &receiving, source, &watch, &failed,
+    if (!check_begin(zfs, &receiving, &begun, error) ||
+        !varve_piped_receive("zfs-receive", receive_snapshot, &receiving, &checked, &watch, &failed,
                              error))
         return FALSE;
-    if (failed != 0)
-        return set_refusal(error, failed, receiving.snapshot.text);
-    return check_type(zfs, snapshot->id, error);
+    return failed == 0 || set_refusal(error, failed, receiving.snapshot.text);
 }
 
 gboolean

@@ -145,7 +145,7 @@ zfs_destroy(gpointer self, GError **error)
 const VarveDriver varve_driver_zfs = {
     .name = "zfs",
     .summary = VARVE_ZFS_SUMMARY,
-    .flags = VARVE_DRIVER_CAPTURE_ATOMIC,
+    .flags = VARVE_DRIVER_CAPTURE_ATOMIC | VARVE_DRIVER_WHOLE,
     .settings = varve_zfs_settings,
     .probe = zfs_probe,
     .open = zfs_open,
@@ -160,6 +160,7 @@ const VarveDriver varve_driver_zfs = {
     .usage = varve_zfs_usage,
     .changes = varve_zfs_changes,
     .capture = varve_zfs_capture_active,
+    .limit = varve_zfs_limit,
     .stream_format = "zfs-send",
     .send = varve_zfs_send,
     .receive = varve_zfs_receive,

@@ -10,6 +10,7 @@
  *     <base>/storage/empty@extracted    what snapshots without a parent are clones of
  *     <base>/storage/<id>@extracted     committed
  *     <base>/runtime/<id>               active
+ *     ...@dropped-<id>                  of one that is removed, which others still need (remove.c)
  *
  * A view is nothing on disk: it presents its parent's @extracted, or that of empty.
  *
@@ -17,10 +18,10 @@
  * directory holds too (identity.h). Datasets beneath it are ours if their name is an id and their
  * origin is one of our snapshots, which is so for every dataset that this driver makes and for none
  * that is created or received by others; or if they carry the same number as org.varve:received,
- * which those that this driver received whole do (stream.c). Any other dataset, and any snapshot
- * that is not called as above, is left alone and told about. (A mark on each dataset would take a
- * second transaction group per clone, and so twice the time: the kernel sets a clone's properties
- * after it is made.)
+ * which those that this driver received whole do (stream.c), and those that came to own what one of
+ * them had. Any other dataset, and any snapshot that is not called as above, is left alone and told
+ * about. (A mark on each dataset would take a second transaction group per clone, and so twice the
+ * time: the kernel sets a clone's properties after it is made.)
  *
  * Every change waits for the transaction group that it is part of, so it is on disk when the call
  * returns. What needs several steps is done by channel programs (zfs-program(8)), which take one
@@ -66,6 +67,7 @@ VarveZfsName varve_zfs_extracted(const VarveZfs *zfs, guint64 id);        /* its
 VarveZfsName varve_zfs_active_extracted(const VarveZfs *zfs, guint64 id); /* runtime/<id>@extracted:
                                                                              see commit.c */
 VarveZfsName varve_zfs_capture(const VarveZfsName *dataset, guint64 id);  /* @capture-<id> */
+VarveZfsName varve_zfs_dropped(const VarveZfsName *dataset, guint64 id);  /* @dropped-<id> */
 VarveZfsName varve_zfs_below(const VarveZfs *zfs, const char *name);      /* <base>/<name> */
 
 /* The name of the zpool that a dataset is in. */
@@ -158,6 +160,7 @@ gboolean varve_zfs_sync(gpointer self, guint64 id, GError **error);
 VarveMount *varve_zfs_mounts(gpointer self, const VarveDriverSnapshot *snapshot, GError **error);
 
 gboolean varve_zfs_capture_active(gpointer self, guint64 of, guint64 id, GError **error);
+gboolean varve_zfs_limit(gpointer self, guint64 id, guint64 bytes, GError **error);
 
 /* Of a dataset, or of a snapshot of one. */
 gboolean varve_zfs_rename(const VarveZfsName *from, const VarveZfsName *to, GError **error);
