@@ -27,13 +27,12 @@ static gpointer
 make_table(gpointer data)
 {
     const VarveDriver *zfs = varve_module_load("zfs", "the driver 'zfs'", &zfs_problem);
-    /* In the order in which "auto" tries them: native last, since it works anywhere. */
+    /* In the order in which "auto" tries them: native last, since it works anywhere. A mock refuses
+     * unless it is asked for. */
     const VarveDriver *const drivers[] = {
-        &varve_driver_btrfs,
-        zfs != NULL ? zfs : &missing_zfs,
-        &varve_driver_overlay,
-        &varve_driver_native,
-        NULL,
+        &varve_driver_btrfs,   zfs != NULL ? zfs : &missing_zfs,
+        &varve_driver_overlay, &varve_driver_native,
+        &varve_driver_mock,    NULL,
     };
     return g_memdup2(drivers, sizeof(drivers));
 }
