@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/dirstack.h"
+#include "base/shared-extents.h"
 #include "base/xattrs.h"
 #include "driver/changes.h"
 #include <linux/limits.h>
@@ -7,8 +8,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-#define CHUNK ((size_t)128 * 1024)
 
 /* What vanished, or was replaced by something else, while it was looked at. */
 static gboolean
@@ -67,27 +66,63 @@ read_chunk(int fd, char *buffer, size_t size, off_t offset)
     return (ssize_t)have;
 }
 
-/* Holes that both have are not read, unless it is all one chunk. */
-static gboolean
-same_bytes(int a, int b, off_t size, const VarveCompare *how, gboolean *same, GError **error)
+/* Two files of one size, and what is known of them. */
+typedef struct {
+    int a, b;
+    off_t size;
+    VarveSharedExtents *shared; /* may be NULL */
+} Pair;
+
+/* The offset from which on the two may differ, neither in holes that both have nor in what they
+ * share; *end is where something else is known again. */
+static off_t
+next_unknown(const Pair *pair, off_t offset, off_t *end)
 {
-    size_t chunk = (size_t)MIN((off_t)CHUNK, size);
+    off_t size = pair->size;
+    for (;;) {
+        offset = MIN(next_data(pair->a, offset, size), next_data(pair->b, offset, size));
+        *end = size;
+        if (pair->shared == NULL || offset >= size ||
+            !varve_shared_extents_same(pair->shared, offset, end))
+            break;
+        offset = *end;
+    }
+    *end = MIN(*end, size);
+    return offset;
+}
+
+/* The bytes of both from offset on; buffers has room for twice that many. */
+static gboolean
+same_piece(const Pair *pair, char *buffers, size_t wanted, off_t offset, gboolean *same,
+           GError **error)
+{
+    ssize_t n = read_chunk(pair->a, buffers, wanted, offset);
+    ssize_t m = n < 0 ? -1 : read_chunk(pair->b, buffers + wanted, wanted, offset);
+    if (m < 0)
+        return varve_error_set_errno(error, errno, "reading it");
+    *same = n == m && memcmp(buffers, buffers + wanted, (size_t)n) == 0;
+    return TRUE;
+}
+
+static gboolean
+same_bytes(Pair *pair, const VarveCompare *how, gboolean *same, GError **error)
+{
+    size_t chunk = (size_t)MIN(VARVE_COMPARE_PIECE, pair->size);
     g_autofree char *buffers = g_malloc(2 * chunk);
-    char *other = buffers + chunk;
+    g_autoptr(VarveSharedExtents) shared = pair->size >= VARVE_SHARED_EXTENTS_WORTH
+                                               ? varve_shared_extents_new(pair->a, pair->b)
+                                               : NULL;
+    pair->shared = shared;
     *same = TRUE;
-    for (off_t offset = 0; offset < size; offset += (off_t)chunk) {
-        if (size > (off_t)chunk)
-            offset = MIN(next_data(a, offset, size), next_data(b, offset, size));
-        size_t wanted = (size_t)MIN((off_t)chunk, size - offset);
-        ssize_t n = read_chunk(a, buffers, wanted, offset);
-        ssize_t m = n < 0 ? -1 : read_chunk(b, other, wanted, offset);
-        if (m < 0)
-            return varve_error_set_errno(error, errno, "reading it");
-        *same = n == m && memcmp(buffers, other, (size_t)n) == 0;
-        if (!*same)
-            return TRUE;
-        if (!varve_check_cancelled(how->cancelled, error))
+    off_t offset = 0, end = pair->size;
+    while (*same && offset < pair->size) {
+        if (shared != NULL || pair->size > (off_t)chunk)
+            offset = next_unknown(pair, offset, &end);
+        size_t wanted = (size_t)MIN((off_t)chunk, end - offset);
+        if (!same_piece(pair, buffers, wanted, offset, same, error) ||
+            !varve_check_cancelled(how->cancelled, error))
             return FALSE;
+        offset += (off_t)wanted;
     }
     return TRUE;
 }
@@ -101,7 +136,8 @@ same_regular(VarveFile before, VarveFile after, off_t size, const VarveCompare *
     varve_autofd b = a < 0 ? -1 : open_file(after);
     if (b < 0)
         return has_gone(errno) || varve_error_set_errno(error, errno, "opening it");
-    return same_bytes(a, b, size, how, same, error);
+    Pair pair = {.a = a, .b = b, .size = size};
+    return same_bytes(&pair, how, same, error);
 }
 
 /* --- symbolic links --------------------------------------------------------------------------- */

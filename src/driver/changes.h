@@ -51,6 +51,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveChangeList, varve_change_list_free)
 
 /* --- files (changes-compare.c) ---------------------------------------------------------------- */
 
+/* How much of each file is read at once. */
+#define VARVE_COMPARE_PIECE ((off_t)128 * 1024)
+
 typedef enum {
     /* Read files of equal size and modification time, whose content may differ nevertheless.
      * Without it their content counts as equal. (Where sizes are equal and times are not, content

@@ -56,6 +56,7 @@ typedef struct {
     VarveKind kind;
     const guint64 *parents;
     gsize n_parents;
+    gboolean relaxed; /* of mounts: whoever writes there syncs it, so the file system need not */
 } VarveDriverSnapshot;
 
 /* What a pool gives the driver that serves it. Lives as long as the instance. */
@@ -91,9 +92,15 @@ typedef enum {
     VARVE_DRIVER_REBASE = 1 << 0,
     /* capture() keeps the state of one moment, also of what is written to meanwhile. */
     VARVE_DRIVER_CAPTURE_ATOMIC = 1 << 1,
-    /* A snapshot has all of its content itself, so that its parent can be taken away: it has that
-     * one's parent then. */
+    /* A snapshot keeps all of its content when its parent is taken away, and has that one's parent
+     * then: remove() of an id takes it out from under others that stand on it. */
     VARVE_DRIVER_WHOLE = 1 << 2,
+    /* commit() has all that the file system knows of its files written; when the files' content
+     * comes after that, much is written twice. */
+    VARVE_DRIVER_COMMIT_WRITES = 1 << 3,
+    /* What create() makes upon a parent, and what capture() makes, is on disk when they return: no
+     * sync() is needed until it is written to. */
+    VARVE_DRIVER_COPIES_DURABLY = 1 << 4,
 } VarveDriverFlags;
 
 typedef gboolean (*VarveDriverListFunc)(guint64 id, gpointer data, GError **error);
@@ -270,5 +277,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarvePlainChanges, varve_plain_changes_free)
 extern const VarveDriver varve_driver_btrfs;
 extern const VarveDriver varve_driver_overlay;
 extern const VarveDriver varve_driver_native;
+extern const VarveDriver varve_driver_mock; /* for tests of clients */
 
 #endif

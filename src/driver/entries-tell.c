@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/read-ahead.h"
 #include "driver/entries.h"
 
 /*
@@ -14,19 +15,6 @@ typedef struct {
     VarveCompare how;
     VarveChangeList *list;
 } Telling;
-
-static gboolean
-for_each(Telling *telling, gboolean (*func)(Telling *telling, VarveEntry *entry, GError **error),
-         GError **error)
-{
-    const GPtrArray *all = varve_entries_all(telling->entries);
-    for (guint i = 0; i < all->len; i++) {
-        if (!varve_check_cancelled(telling->how.cancelled, error) ||
-            !func(telling, all->pdata[i], error))
-            return FALSE;
-    }
-    return TRUE;
-}
 
 static gboolean
 is_there(const VarveEntry *entry)
@@ -63,14 +51,25 @@ is_unmatched(const VarveEntry *entry)
 }
 
 /* After the directories that it is in. */
-static gboolean
-match(Telling *telling, VarveEntry *entry, GError **error)
+static void
+match(Telling *telling, VarveEntry *entry)
 {
     g_autoptr(GPtrArray) way = g_ptr_array_new();
     for (VarveEntry *at = entry; is_unmatched(at); at = at->parent)
         g_ptr_array_add(way, at);
     for (guint i = way->len; i > 0; i--)
         match_one(telling, way->pdata[i - 1]);
+}
+
+static gboolean
+match_all(Telling *telling, GError **error)
+{
+    const GPtrArray *all = varve_entries_all(telling->entries);
+    for (guint i = 0; i < all->len; i++) {
+        if (!varve_check_cancelled(telling->how.cancelled, error))
+            return FALSE;
+        match(telling, all->pdata[i]);
+    }
     return TRUE;
 }
 
@@ -177,17 +176,63 @@ tell(Telling *telling, VarveEntry *entry, GError **error)
     return !was_there(entry) || entry->match != NULL || tell_deleted(telling, entry, error);
 }
 
+/* --- ahead of it ------------------------------------------------------------------------------ */
+
+/* Of a file, as much as comparing reads at once. */
+static void
+read_ahead(Telling *ahead, const VarveEntry *entry)
+{
+    VarveFound before, after;
+    if (!is_there(entry) || !was_there(entry) ||
+        (entry->flags & VARVE_ENTRY_TOUCHED) != VARVE_ENTRY_TOUCHED ||
+        !varve_entry_sight_look(&ahead->before, entry, &before, NULL) ||
+        !varve_entry_sight_look(&ahead->after, entry, &after, NULL))
+        return;
+    if (S_ISREG(before.st.st_mode) && S_ISREG(after.st.st_mode) &&
+        before.st.st_size == after.st.st_size)
+        varve_read_ahead(before.file, after.file, after.st.st_size, VARVE_COMPARE_PIECE);
+}
+
+static gboolean
+tell_all(Telling *telling, Telling *ahead, GError **error)
+{
+    const GPtrArray *all = varve_entries_all(telling->entries);
+    for (guint i = 0, next = 0; i < all->len; i++) {
+        for (; next < all->len && next < i + VARVE_READ_AHEAD_FILES; next++)
+            read_ahead(ahead, all->pdata[next]);
+        if (!varve_check_cancelled(telling->how.cancelled, error) ||
+            !tell(telling, all->pdata[i], error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static Telling
+telling_new(VarveEntries *entries, int before, int after, const VarveCompare *how,
+            VarveChangeList *list)
+{
+    return (Telling){.entries = entries,
+                     .before = varve_entry_sight_new(before, TRUE),
+                     .after = varve_entry_sight_new(after, FALSE),
+                     .how = *how,
+                     .list = list};
+}
+
+static void
+telling_clear(Telling *telling)
+{
+    varve_entry_sight_clear(&telling->before);
+    varve_entry_sight_clear(&telling->after);
+}
+
 gboolean
 varve_entries_tell(VarveEntries *entries, int before, int after, const VarveCompare *how,
                    VarveChangeList *list, GError **error)
 {
-    Telling telling = {.entries = entries,
-                       .before = varve_entry_sight_new(before, TRUE),
-                       .after = varve_entry_sight_new(after, FALSE),
-                       .how = *how,
-                       .list = list};
-    gboolean ok = for_each(&telling, match, error) && for_each(&telling, tell, error);
-    varve_entry_sight_clear(&telling.before);
-    varve_entry_sight_clear(&telling.after);
+    Telling telling = telling_new(entries, before, after, how, list);
+    Telling ahead = telling_new(entries, before, after, how, list); /* with sights of its own */
+    gboolean ok = match_all(&telling, error) && tell_all(&telling, &ahead, error);
+    telling_clear(&telling);
+    telling_clear(&ahead);
     return ok;
 }

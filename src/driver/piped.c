@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define PIPE_SIZE       (1024 * 1024)
+#define PIECE           (256 * 1024)
 #define CANCEL_INTERVAL 100 /* milliseconds */
 
 /* Writing to a pipe that nobody reads any more also raises SIGPIPE in the thread that does; and a
@@ -24,7 +24,7 @@ make_pipe(int *ends, GError **error)
 {
     if (pipe2(ends, O_CLOEXEC) < 0)
         return varve_error_set_errno(error, errno, "making a pipe");
-    (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE); /* fewer turns; the system may not allow it */
+    varve_fd_enlarge_pipe(ends[1]);
     return TRUE;
 }
 
@@ -94,13 +94,26 @@ varve_piped_end(VarvePiped *piped)
     return failed;
 }
 
+/* All of a piece, or what there is before the end: the kernel writes a head of some hundred bytes
+ * for each block. */
+static gssize
+read_piece(VarvePiped *piped, guint8 *buffer, GError **error)
+{
+    gssize got = 0, n = 0;
+    do {
+        n = varve_piped_read(piped, buffer + got, PIECE - (gsize)got, error);
+        got += MAX(n, 0);
+    } while (n > 0 && got < PIECE);
+    return n < 0 ? -1 : got;
+}
+
 static gboolean
 copy_to_sink(VarvePiped *piped, const VarveSink *sink, const VarveTreeWatch *watch, GError **error)
 {
-    g_autofree guint8 *buffer = g_malloc(PIPE_SIZE);
+    g_autofree guint8 *buffer = g_malloc(PIECE);
     VarveTransferred sent = varve_transferred_new("sending", watch);
     gssize n;
-    while ((n = varve_piped_read(piped, buffer, PIPE_SIZE, error)) > 0) {
+    while ((n = read_piece(piped, buffer, error)) > 0) {
         if (!sink->write(sink->data, buffer, (gsize)n, error) ||
             !varve_transferred_add(&sent, (guint64)n, error))
             return FALSE;
@@ -130,33 +143,16 @@ typedef struct {
     GError *error;
 } Feeding;
 
-/* Returns FALSE when nobody reads it any more. */
-static gboolean
-write_all(int fd, const guint8 *bytes, gsize size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, bytes, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return FALSE;
-        bytes += n;
-        size -= (gsize)n;
-    }
-    return TRUE;
-}
-
 static gpointer
 feed(gpointer data)
 {
     Feeding *feeding = data;
-    g_autofree guint8 *buffer = g_malloc(PIPE_SIZE);
+    g_autofree guint8 *buffer = g_malloc(PIECE);
     VarveTransferred received = varve_transferred_new("receiving", feeding->watch);
     gssize n;
     block_signals();
-    while ((n = feeding->source->read(feeding->source->data, buffer, PIPE_SIZE, &feeding->error)) >
-           0) {
-        if (!write_all(feeding->writing, buffer, (gsize)n)) {
+    while ((n = feeding->source->read(feeding->source->data, buffer, PIECE, &feeding->error)) > 0) {
+        if (!varve_fd_write_all(feeding->writing, buffer, (gsize)n, VARVE_FD_HERE)) {
             feeding->more = TRUE;
             break;
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/inflight.h"
+#include "base/boot-id.h"
 #include "base/fd.h"
 #include "store/shared-file.h"
 #include <string.h>
@@ -27,7 +28,7 @@
 
 typedef struct {
     guint64 magic;
-    char boot_id[40];
+    char boot_id[VARVE_BOOT_ID_SIZE];
     guint64 last_id;
     guint32 search;
     guint8 used[N_PLACES]; /* here, not in the places, so that few pages are touched */
@@ -63,22 +64,13 @@ lock_byte(int fd, short type, off_t byte, gboolean wait)
     return rc == 0;
 }
 
-static void
-read_boot_id(char *buffer, gsize size)
-{
-    g_autofree char *text = NULL;
-    memset(buffer, 0, size);
-    if (g_file_get_contents("/proc/sys/kernel/random/boot_id", &text, NULL, NULL))
-        g_strlcpy(buffer, g_strstrip(text), size);
-}
-
 /* Runs under the lock on the head. A new boot, or a new file, begins with no process at work. What
  * tells that this was done comes last: whoever does it may be killed. */
 static void
 start_epoch(File *file, guint64 min_id)
 {
     char boot_id[sizeof(file->head.boot_id)];
-    read_boot_id(boot_id, sizeof(boot_id));
+    varve_boot_id_read(boot_id, sizeof(boot_id));
     if (file->head.magic != MAGIC || strcmp(file->head.boot_id, boot_id) != 0) {
         for (guint i = 0; i < N_PLACES; i++) {
             if (file->head.used[i])

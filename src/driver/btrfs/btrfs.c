@@ -381,7 +381,9 @@ btrfs_space(gpointer self, guint64 *size, guint64 *free, GError **error)
 const VarveDriver varve_driver_btrfs = {
     .name = "btrfs",
     .summary = "subvolumes and snapshots of btrfs; nothing is copied",
-    .flags = VARVE_DRIVER_CAPTURE_ATOMIC | VARVE_DRIVER_WHOLE,
+    /* The kernel commits its transaction before the ioctl that makes a snapshot returns. */
+    .flags = VARVE_DRIVER_CAPTURE_ATOMIC | VARVE_DRIVER_WHOLE | VARVE_DRIVER_COMMIT_WRITES |
+             VARVE_DRIVER_COPIES_DURABLY,
     .settings = btrfs_settings,
     .probe = btrfs_probe,
     .open = btrfs_open,

@@ -85,24 +85,6 @@ check_range(guint64 offset, guint64 length, GError **error)
                            length, offset);
 }
 
-gboolean
-varve_receive_write_all(int fd, const guint8 *bytes, gsize size, guint64 offset)
-{
-    while (size > 0) {
-        ssize_t n = pwrite(fd, bytes, size, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n < 0 ? errno : EIO;
-            return FALSE;
-        }
-        bytes += n;
-        size -= (gsize)n;
-        offset += (guint64)n;
-    }
-    return TRUE;
-}
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static gboolean
@@ -152,7 +134,8 @@ varve_receive_write(VarveReceive *receive, const VarveSendCommand *command, GErr
     if (receive->base != NULL && is_zero(data) &&
         !punch(receive, fd, command->file_offset, data->length, &done, error))
         return FALSE;
-    return done || varve_receive_write_all(fd, data->bytes, data->length, command->file_offset) ||
+    return done ||
+           varve_fd_write_all(fd, data->bytes, data->length, (gint64)command->file_offset) ||
            varve_places_set_errno(error, errno, "writing to it");
 }
 

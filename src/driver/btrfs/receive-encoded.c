@@ -76,8 +76,8 @@ write_decompressed(int fd, const VarveSendCommand *command, GError **error)
                                command->compression);
     if (!decompressors[command->compression](&command->data, plain, command->unencoded_len))
         return varve_error_set(error, VARVE_ERROR_CORRUPT, "its compressed data is damaged");
-    return varve_receive_write_all(fd, plain + command->unencoded_offset,
-                                   command->unencoded_file_len, command->file_offset) ||
+    return varve_fd_write_all(fd, plain + command->unencoded_offset, command->unencoded_file_len,
+                              (gint64)command->file_offset) ||
            varve_places_set_errno(error, errno, "writing to it");
 }
 

@@ -49,9 +49,6 @@ void varve_receive_set_file(VarveReceive *receive, const char *path, int fd);
 
 void varve_receive_file_clear(VarveReceiveFile *file);
 
-/* Writes all. Returns FALSE with errno set. */
-gboolean varve_receive_write_all(int fd, const guint8 *bytes, gsize size, guint64 offset);
-
 /* --- commands --------------------------------------------------------------------------------- */
 
 typedef gboolean (*VarveReceiveFunc)(VarveReceive *receive, const VarveSendCommand *command,

@@ -88,6 +88,9 @@ overlay_mount(char **common_options, const char *path, const VarveDriverSnapshot
         g_autofree char *upper = layer_path(path, "fs", snapshot->id);
         g_ptr_array_add(options, g_strconcat("workdir=", work, NULL));
         g_ptr_array_add(options, g_strconcat("upperdir=", upper, NULL));
+        /* Otherwise overlayfs syncs each file that it copies up. */
+        if (snapshot->relaxed)
+            g_ptr_array_add(options, g_strdup("volatile"));
     }
     g_ptr_array_add(options, lowerdir_option(path, snapshot));
     for (char **option = common_options; *option != NULL; option++)
