@@ -98,7 +98,9 @@ gboolean
 varve_commit_on_disk(VarvePool *pool, guint64 id, GError **error)
 {
     const VarveDriver *driver = pool->driver;
-    return (driver->commit == NULL || driver->commit(pool->self, id, error)) &&
+    gboolean before = !pool->relaxed && (driver->flags & VARVE_DRIVER_COMMIT_WRITES) != 0;
+    return (!before || driver->sync(pool->self, id, error)) &&
+           (driver->commit == NULL || driver->commit(pool->self, id, error)) &&
            (pool->relaxed || driver->sync(pool->self, id, error));
 }
 
@@ -152,13 +154,13 @@ run_commit(Commit *c, GError **error)
     return ok;
 }
 
-/* Publishes what a fresh id was made for, when that is on disk, and ends its work. */
-static gboolean
-publish_made(Commit *c, guint64 id, guint slot, VarveStoreFunc func, GError **error)
+gboolean
+varve_commit_publish_made(VarvePool *pool, guint64 id, guint slot, VarveStoreFunc func,
+                          gpointer data, GError **error)
 {
-    VarvePool *pool = c->pool;
-    gboolean ok = (pool->relaxed || pool->driver->sync(pool->self, id, error)) &&
-                  varve_commit_publish(pool, func, c, error);
+    gboolean durable = pool->relaxed || (pool->driver->flags & VARVE_DRIVER_COPIES_DURABLY) != 0;
+    gboolean ok = (durable || pool->driver->sync(pool->self, id, error)) &&
+                  varve_commit_publish(pool, func, data, error);
     if (!ok)
         varve_search_undo(pool, id);
     varve_inflight_end(pool->engine->inflight, slot);
@@ -200,7 +202,7 @@ make_capture(Commit *c, GError **error)
     if (!varve_make_fresh(pool, &made, capture_on_disk, c, &slot, error))
         return FALSE;
     c->captured = made.id;
-    return publish_made(c, made.id, slot, publish_capture, error);
+    return varve_commit_publish_made(c->pool, made.id, slot, publish_capture, c, error);
 }
 
 static gboolean
@@ -262,7 +264,7 @@ make_renewal(Commit *c, GError **error)
         !varve_make_fresh(pool, &c->lineage.snapshot, renewal_on_disk, NULL, &slot, error))
         return FALSE;
     c->renewed = c->lineage.snapshot.id;
-    return publish_made(c, c->renewed, slot, publish_renewal, error);
+    return varve_commit_publish_made(c->pool, c->renewed, slot, publish_renewal, c, error);
 }
 
 static gboolean

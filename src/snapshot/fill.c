@@ -9,6 +9,7 @@ typedef struct {
     VarveLabels labels;
     guint64 id;
     VarveLineage lineage;
+    VarveLineage upon;  /* of what is made upon it */
     VarveFillFunc func; /* NULL: the driver fills it itself, from source */
     gpointer data;
     const VarveSource *source;
@@ -36,6 +37,21 @@ plan(VarveStoreTxn *txn, gpointer data, GError **error)
            varve_lineage_load(txn, f->id, kind, parent, &f->lineage, error);
 }
 
+static VarveSnapshotRecord
+fresh_record(const Fill *f, const char *name, VarveKind kind, guint64 parent,
+             const VarveLabels *labels)
+{
+    VarveSnapshotRecord record = VARVE__STORE__SNAPSHOT__INIT;
+    record.pool = f->pool->number;
+    record.name = (char *)name;
+    record.kind = kind;
+    record.parent = parent;
+    record.created = record.updated = varve_now();
+    record.labels = labels->pointers;
+    record.n_labels = labels->n;
+    return record;
+}
+
 static gboolean
 publish(VarveStoreTxn *txn, gpointer data, GError **error)
 {
@@ -47,15 +63,46 @@ publish(VarveStoreTxn *txn, gpointer data, GError **error)
     if (parent != (made->n_parents > 0 ? made->parents[0] : 0))
         return varve_error_set(error, VARVE_ERROR_UNAVAILABLE,
                                "the parent was replaced meanwhile: try again");
-    VarveSnapshotRecord record = VARVE__STORE__SNAPSHOT__INIT;
-    record.pool = f->pool->number;
-    record.name = (char *)f->filling->name;
-    record.kind = VARVE_KIND_COMMITTED;
-    record.parent = parent;
-    record.created = record.updated = varve_now();
-    record.labels = f->labels.pointers;
-    record.n_labels = f->labels.n;
+    VarveSnapshotRecord record =
+        fresh_record(f, f->filling->name, VARVE_KIND_COMMITTED, parent, &f->labels);
     return varve_record_add(txn, f->id, &record, error);
+}
+
+/* Upon what is published in the same transaction. */
+static gboolean
+publish_new(VarveStoreTxn *txn, Fill *f, GError **error)
+{
+    const VarveFillUpon *upon = f->filling->upon;
+    g_auto(VarveLabels) labels;
+    varve_labels_pack(upon->labels, &labels);
+    VarveSnapshotRecord record = fresh_record(f, upon->key, VARVE_KIND_ACTIVE, f->id, &labels);
+    return varve_record_add(txn, f->upon.snapshot.id, &record, error);
+}
+
+static gboolean
+publish_instead(VarveStoreTxn *txn, Fill *f, guint64 old, GError **error)
+{
+    g_autoptr(VarveSnapshotRecord) record = NULL;
+    if (!varve_record_get(txn, old, &record, error))
+        return FALSE;
+    if (record == NULL || record->kind != VARVE_KIND_ACTIVE)
+        return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+                               "what is to be replaced is not active");
+    VarveSnapshotRecord going_on = *record;
+    going_on.parent = f->id;
+    going_on.updated = varve_now();
+    return varve_record_remove(txn, old, record, error) &&
+           varve_record_add(txn, f->upon.snapshot.id, &going_on, error);
+}
+
+static gboolean
+publish_both(VarveStoreTxn *txn, gpointer data, GError **error)
+{
+    Fill *f = data;
+    guint64 old;
+    return publish(txn, f, error) &&
+           varve_record_find(txn, f->pool->number, f->filling->upon->key, &old, error) &&
+           (old == 0 ? publish_new(txn, f, error) : publish_instead(txn, f, old, error));
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -108,12 +155,60 @@ fill_on_disk(Fill *f, GError **error)
     if (f->func == NULL)
         return check_end(f, error) &&
                (pool->relaxed || pool->driver->sync(pool->self, f->id, error));
+    f->lineage.snapshot.relaxed = TRUE;
     varve_autofd root = varve_open_mounted(pool, &f->lineage.snapshot, error);
     if (root < 0 || !f->func(root, f->data, error))
         return FALSE;
     varve_fd_clear(&root);
     return varve_commit_on_disk(pool, f->id, error);
 }
+
+/* --- what is made upon it --------------------------------------------------------------------- */
+
+static gboolean
+create_upon(VarvePool *pool, VarveDriverSnapshot *snapshot, gpointer data, GError **error)
+{
+    return pool->driver->create(pool->self, snapshot, error);
+}
+
+/* The parents of what is made upon what no record names yet. */
+static void
+plan_upon(Fill *f)
+{
+    f->upon.parents = g_array_new(FALSE, FALSE, sizeof(guint64));
+    g_array_append_val(f->upon.parents, f->id);
+    g_array_append_vals(f->upon.parents, f->lineage.parents->data, f->lineage.parents->len);
+    f->upon.snapshot = (VarveDriverSnapshot){
+        .kind = VARVE_KIND_ACTIVE,
+        .parents = (const guint64 *)(void *)f->upon.parents->data,
+        .n_parents = f->upon.parents->len,
+    };
+}
+
+static gboolean
+make_upon(Fill *f, GError **error)
+{
+    VarvePool *pool = f->pool;
+    const VarveFillUpon *upon = f->filling->upon;
+    guint slot;
+    plan_upon(f);
+    if (!upon->begin(upon->data, error) ||
+        !varve_make_fresh(pool, &f->upon.snapshot, create_upon, NULL, &slot, error))
+        return FALSE;
+    if (!varve_commit_publish_made(pool, f->upon.snapshot.id, slot, publish_both, f, error))
+        return FALSE;
+    varve_housekeeper_wake(pool->engine->housekeeper); /* to free what was replaced */
+    return TRUE;
+}
+
+static gboolean
+finish(Fill *f, GError **error)
+{
+    return f->filling->upon != NULL ? make_upon(f, error)
+                                    : varve_commit_publish(f->pool, publish, f, error);
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
 
 static gboolean
 run(Fill *f, GError **error)
@@ -132,7 +227,7 @@ run(Fill *f, GError **error)
         return FALSE;
     }
     f->id = f->lineage.snapshot.id;
-    gboolean ok = fill_on_disk(f, error) && varve_commit_publish(pool, publish, f, error);
+    gboolean ok = fill_on_disk(f, error) && finish(f, error);
     if (!ok)
         varve_search_undo(pool, f->id);
     varve_inflight_end(engine->inflight, slot);
@@ -150,6 +245,7 @@ check_and_run(Fill *f, GError **error)
     gboolean ok = run(f, error);
     varve_labels_clear(&f->labels);
     varve_lineage_clear(&f->lineage);
+    varve_lineage_clear(&f->upon);
     return ok;
 }
 

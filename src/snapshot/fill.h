@@ -11,10 +11,21 @@
 #include <varve/snapshot.h>
 #include <varve/stream.h>
 
+/* An active snapshot that is made upon what came, in one transaction with that. */
+typedef struct {
+    const char *key;    /* an active one of that key is removed in the same transaction */
+    GHashTable *labels; /* unless one is: then it has that one's, and its time of creation */
+    /* Called when all has come, whole, before anything is published. Nobody may use what is to be
+     * replaced from then on. It may give the filling another name. */
+    gboolean (*begin)(gpointer data, GError **error);
+    gpointer data;
+} VarveFillUpon;
+
 typedef struct {
     const char *name;
-    const char *parent; /* NULL or "": none */
-    GHashTable *labels; /* may be NULL */
+    const char *parent;        /* NULL or "": none */
+    GHashTable *labels;        /* may be NULL */
+    const VarveFillUpon *upon; /* NULL: nothing */
 } VarveFilling;
 
 /* root: the snapshot's, which has what its parent shows, and which nobody else sees. No descriptor

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot/internal.h"
+#include "snapshot/kept.h"
 #include <string.h>
 
 /*
@@ -48,6 +49,7 @@ run_pass(VarveEngine *engine, VarvePool *only, gboolean search, VarveCleanup *re
         return TRUE;
     if (only != NULL)
         return varve_search_pool(only, result, error);
+    varve_kept_expire(engine);
     guint64 failed = result->failed;
     if (!varve_search_all(engine, result, error))
         return FALSE;

@@ -140,7 +140,8 @@ read_lineage(VarveStoreTxn *txn, gpointer data, GError **error)
         return FALSE;
     while (record != NULL && l->found->len < MAX_DEPTH) {
         VarveAncestor *ancestor = g_new(VarveAncestor, 1);
-        *ancestor = (VarveAncestor){g_strdup(record->name), g_strdup(uuid_in(record))};
+        *ancestor = (VarveAncestor){g_strdup(record->name), g_strdup(uuid_in(record)),
+                                    record->usage != NULL ? (gint64)record->usage->bytes : -1};
         g_ptr_array_add(l->found, ancestor);
         id = record->parent;
         g_clear_pointer(&record, varve_snapshot_record_free);

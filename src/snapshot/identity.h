@@ -25,7 +25,8 @@ gboolean varve_identity_find(VarvePool *pool, const char *uuid, char **name, GEr
 
 typedef struct {
     char *name;
-    char *uuid; /* NULL: it has none */
+    char *uuid;   /* NULL: it has none */
+    gint64 bytes; /* that it takes beyond its parent; -1: nobody counted them yet */
 } VarveAncestor;
 
 /* A committed snapshot, its parent, and so on: GPtrArray of VarveAncestor*, which frees them. */

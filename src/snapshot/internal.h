@@ -159,6 +159,11 @@ gboolean varve_commit_on_disk(VarvePool *pool, guint64 id, GError **error);
  * relaxed. */
 gboolean varve_commit_publish(VarvePool *pool, VarveStoreFunc func, gpointer data, GError **error);
 
+/* The same of what a copy of another snapshot was made for under a fresh id, which is synced first,
+ * unless the driver's copies are durable. Ends the work on that id, and undoes it if that fails. */
+gboolean varve_commit_publish_made(VarvePool *pool, guint64 id, guint slot, VarveStoreFunc func,
+                                   gpointer data, GError **error);
+
 /* Commits the active snapshot key as name, and prepares another one upon it, which has its key, its
  * labels and its time of creation from then on: what capture does, by any driver, for one that
  * nobody has mounted. Both happen, or none. */
@@ -180,7 +185,8 @@ gboolean varve_pool_can_limit(VarvePool *pool, GError **error);
 /* Lets an active snapshot hold that many bytes at most; 0: as many as there are. */
 gboolean varve_snapshot_limit(VarvePool *pool, const char *key, guint64 bytes, GError **error);
 
-/* Makes an active snapshot durable, files and record, unless the pool is relaxed. */
+/* Makes an active snapshot durable that was just prepared, files and record, unless the pool is
+ * relaxed. */
 gboolean varve_snapshot_sync(VarvePool *pool, const char *key, GError **error);
 
 /* --- labels.c ------------------------------------------------------------------------------ */

@@ -6,7 +6,7 @@
 typedef struct {
     VarvePool *pool;
     const char *key;
-    guint64 id;
+    guint64 id, parent;
 } Limit;
 
 static gboolean
@@ -16,6 +16,7 @@ find_active(VarveStoreTxn *txn, gpointer data, GError **error)
     g_autoptr(VarveSnapshotRecord) record = NULL;
     if (!varve_lookup(txn, limit->pool, limit->key, &limit->id, &record, error))
         return FALSE;
+    limit->parent = record->parent;
     return record->kind == VARVE_KIND_ACTIVE ||
            varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION, "it is not active, it is %s",
                            varve_kind_name((VarveKind)record->kind));
@@ -42,6 +43,12 @@ varve_snapshot_limit(VarvePool *pool, const char *key, guint64 bytes, GError **e
     return varve_prefix_operation(error, "limiting", pool, key);
 }
 
+static gboolean
+is_durable(const Limit *synced)
+{
+    return synced->parent != 0 && (synced->pool->driver->flags & VARVE_DRIVER_COPIES_DURABLY) != 0;
+}
+
 gboolean
 varve_snapshot_sync(VarvePool *pool, const char *key, GError **error)
 {
@@ -49,7 +56,7 @@ varve_snapshot_sync(VarvePool *pool, const char *key, GError **error)
     if (pool->relaxed)
         return TRUE;
     if (varve_store_read(pool->engine->store, find_active, &synced, error) &&
-        pool->driver->sync(pool->self, synced.id, error) &&
+        (is_durable(&synced) || pool->driver->sync(pool->self, synced.id, error)) &&
         varve_store_sync(pool->engine->store, error))
         return TRUE;
     return varve_prefix_operation(error, "syncing", pool, key);

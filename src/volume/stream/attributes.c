@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NSEC_PER_SEC 1000000000
@@ -48,9 +49,23 @@ set_xattrs(const VarveStreamEntry *entry, VarveFile file, GError **error)
 }
 
 static gboolean
-set_mode(const VarveStreamEntry *entry, VarveFile file, GError **error)
+set_owner(const VarveStreamEntry *entry, VarveFile file, const struct stat *have, GError **error)
 {
-    if (entry->kind == VARVE__STREAM__ENTRY__KIND__SYMLINK)
+    const char *name = file.name != NULL ? file.name : "";
+    return (have->st_uid == entry->uid && have->st_gid == entry->gid) ||
+           fchownat(file.dirfd, name, entry->uid, entry->gid,
+                    AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0 ||
+           varve_error_set_errno(error, errno, "setting its owner to %u:%u", entry->uid,
+                                 entry->gid);
+}
+
+/* Another owner, and an ACL, may have changed it. */
+static gboolean
+set_mode(const VarveStreamEntry *entry, VarveFile file, const struct stat *have, GError **error)
+{
+    gboolean same = (have->st_mode & 07777) == entry->mode && have->st_uid == entry->uid &&
+                    have->st_gid == entry->gid && entry->n_xattrs == 0;
+    if (same || entry->kind == VARVE__STREAM__ENTRY__KIND__SYMLINK)
         return TRUE;
     int result = file.name == NULL ? fchmod(file.dirfd, entry->mode)
                                    : fchmodat(file.dirfd, file.name, entry->mode, 0);
@@ -58,17 +73,19 @@ set_mode(const VarveStreamEntry *entry, VarveFile file, GError **error)
 }
 
 /* In this order: a new owner takes setuid and file capabilities away, and the times are to be the
- * last word. What an ACL says of the mode is what the mode says. */
+ * last word. What an ACL says of the mode is what the mode says. What is right already is left
+ * alone: file systems write an inode for each of these. */
 gboolean
 varve_stream_attributes_set(const VarveStreamEntry *entry, VarveFile file, GError **error)
 {
     struct timespec times[2];
+    struct stat have;
     const char *name = file.name != NULL ? file.name : "";
     varve_stream_attributes_times(entry, times);
-    if (fchownat(file.dirfd, name, entry->uid, entry->gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0)
-        return varve_error_set_errno(error, errno, "setting its owner to %u:%u", entry->uid,
-                                     entry->gid);
-    if (!set_xattrs(entry, file, error) || !set_mode(entry, file, error))
+    if (fstatat(file.dirfd, name, &have, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0)
+        return varve_error_set_errno(error, errno, "looking at it");
+    if (!set_owner(entry, file, &have, error) || !set_xattrs(entry, file, error) ||
+        !set_mode(entry, file, &have, error))
         return FALSE;
     int result = file.name == NULL ? futimens(file.dirfd, times)
                                    : utimensat(file.dirfd, name, times, AT_SYMLINK_NOFOLLOW);

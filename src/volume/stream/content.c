@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "volume/stream/content.h"
+#include "base/shared-extents.h"
 #include "volume/stream/records.h"
 #include <string.h>
 #include <unistd.h>
@@ -111,19 +112,44 @@ tell_data(VarveStreamContent *content, const Runs *file, const Runs *before, off
            tell_difference(content, at, size, error);
 }
 
+/* What is known of the two, where it is worth asking. */
+static VarveSharedExtents *
+ask_shared(int file, off_t size, int before, off_t size_before)
+{
+    return MIN(size, size_before) >= VARVE_SHARED_EXTENTS_WORTH
+               ? varve_shared_extents_new(before, file)
+               : NULL;
+}
+
+/* Whether both are known to have the same bytes from at to *end, which is taken back to where that
+ * changes. */
+static gboolean
+is_same(VarveSharedExtents *shared, off_t at, off_t *end)
+{
+    off_t known;
+    if (shared == NULL)
+        return FALSE;
+    gboolean same = varve_shared_extents_same(shared, at, &known);
+    *end = MIN(*end, known);
+    return same;
+}
+
 gboolean
 varve_stream_content_tell(VarveStreamContent *content, int file, off_t size, int before,
                           off_t size_before, GError **error)
 {
     Runs new = {.fd = file, .size = size};
     Runs old = {.fd = before, .size = before >= 0 ? size_before : 0};
+    g_autoptr(VarveSharedExtents) shared = ask_shared(file, size, before, old.size);
     for (off_t at = 0, end; at < size; at = end) {
         look(&new, at);
         look(&old, at);
         end = MIN(MIN(new.end, old.end), size);
+        gboolean ok = TRUE, both = new.data &&old.data;
+        if (both && is_same(shared, at, &end))
+            continue;
         if (new.data)
             end = MIN(end, at + (off_t)PIECE);
-        gboolean ok = TRUE;
         if (new.data)
             ok = tell_data(content, &new, &old, at, (gsize)(end - at), error);
         else if (old.data)
@@ -131,5 +157,25 @@ varve_stream_content_tell(VarveStreamContent *content, int file, off_t size, int
         if (!ok || !varve_check_cancelled(content->cancelled, error))
             return FALSE;
     }
+    return TRUE;
+}
+
+/* --- files that were written anew ------------------------------------------------------------- */
+
+gboolean
+varve_stream_content_is_other(VarveStreamContent *content, int file, off_t size, int before,
+                              off_t size_before, gboolean *other, GError **error)
+{
+    gboolean differs = FALSE;
+    *other = FALSE;
+    if (size == 0 || size > (off_t)PIECE || size_before < size)
+        return TRUE;
+    g_autoptr(VarveSharedExtents) shared = ask_shared(file, size, before, size_before);
+    if (shared != NULL && varve_shared_extents_any(shared, size))
+        return TRUE;
+    if (!read_piece(file, content->bytes, (gsize)size, 0, error) ||
+        !read_piece(before, content->old, (gsize)size, 0, error))
+        return FALSE;
+    *other = run_of_blocks(content, 0, (gsize)size, &differs) == (gsize)size && differs;
     return TRUE;
 }

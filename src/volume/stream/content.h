@@ -23,4 +23,10 @@ gboolean varve_stream_content_tell(VarveStreamContent *content, int file, off_t 
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveStreamContent, varve_stream_content_clear)
 
+/* Whether a file was written anew: it is no longer than it was, not long, and no block of it is
+ * what it was. */
+gboolean varve_stream_content_is_other(VarveStreamContent *content, int file, off_t size,
+                                       int before, off_t size_before, gboolean *other,
+                                       GError **error);
+
 #endif

@@ -65,6 +65,8 @@ varve_stream_header_write(VarveFrameWriter *writer, const VarveStreamHeader *hea
     message.created = header->created;
     message.labels = pointers;
     message.n_labels = n;
+    message.plain = header->plain;
+    message.expected = header->expected;
     return write_message(writer, &message, error);
 }
 
@@ -111,6 +113,8 @@ varve_stream_header_read(VarveFrameReader *reader, VarveStreamHeader *header, GE
         .name = g_strdup(message->name),
         .created = message->created,
         .labels = read_labels(message),
+        .plain = message->plain,
+        .expected = message->expected,
     };
     varve__stream__header__free_unpacked(message, NULL);
     return check(header, error);

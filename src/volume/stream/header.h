@@ -12,6 +12,8 @@ typedef struct {
     char *base; /* "": none */
     gint64 created;
     GHashTable *labels; /* those that travel */
+    gboolean plain;     /* no frame is compressed */
+    guint64 expected;   /* bytes of payload, about; 0: not known */
 } VarveStreamHeader;
 
 void varve_stream_header_clear(VarveStreamHeader *header);

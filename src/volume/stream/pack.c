@@ -101,6 +101,12 @@ tell_removal(VarveStreamPacker *packer, const char *path, const Found *old, GErr
                                         NULL, error);
 }
 
+static gboolean
+is_file(const Found *found)
+{
+    return found->exists && S_ISREG(found->st.st_mode);
+}
+
 static int
 open_file(const Found *found, GError **error)
 {
@@ -110,26 +116,52 @@ open_file(const Found *found, GError **error)
     return fd;
 }
 
+/* *before is closed when nothing of it stays: then the file is made anew, which spares an overlay
+ * copying up what is overwritten next. */
+static gboolean
+tell_patched(VarveStreamPacker *packer, const char *path, const Found *old, const Found *new,
+             int *before, GError **error)
+{
+    gboolean other;
+    if (!varve_stream_content_is_other(&packer->content, new->file.dirfd, new->st.st_size, *before,
+                                       old->st.st_size, &other, error))
+        return FALSE;
+    if (!other)
+        return tell(packer, VARVE__STREAM__ENTRY__KIND__PATCH, path, new, error);
+    varve_fd_clear(before);
+    return tell_removal(packer, path, old, error) &&
+           tell(packer, VARVE__STREAM__ENTRY__KIND__FILE, path, new, error);
+}
+
+static gboolean
+tell_content(VarveStreamPacker *packer, const char *path, const Found *old, const Found *new,
+             GError **error)
+{
+    varve_autofd file = open_file(new, error);
+    gboolean patch = is_file(old);
+    varve_autofd before = patch && file >= 0 ? open_file(old, error) : -1;
+    if (file < 0 || (patch && before < 0))
+        return FALSE;
+    const Found opened = {TRUE, {file, NULL}, new->st};
+    packer->bytes += (guint64) new->st.st_size;
+    return (patch ? tell_patched(packer, path, old, &opened, &before, error)
+                  : tell(packer, VARVE__STREAM__ENTRY__KIND__FILE, path, &opened, error)) &&
+           varve_stream_content_tell(&packer->content, file, new->st.st_size, before,
+                                     old->st.st_size, error);
+}
+
 static gboolean
 tell_file(VarveStreamPacker *packer, const VarveChange *change, const Found *old, const Found *new,
           GError **error)
 {
-    gboolean patch = old->exists && S_ISREG(old->st.st_mode);
-    VarveStreamEntryKind kind =
-        patch ? VARVE__STREAM__ENTRY__KIND__PATCH : VARVE__STREAM__ENTRY__KIND__FILE;
+    gboolean patch = is_file(old);
     gboolean same = patch && packer->pack->trust_content && change->kind == VARVE_CHANGE_MODIFIED &&
                     (change->what & VARVE_CHANGE_CONTENT) == 0;
-    if (!tell(packer, kind, change->path, new, error))
-        return FALSE;
-    if (same || new->st.st_size == 0)
-        return TRUE;
-    varve_autofd file = open_file(new, error);
-    varve_autofd before = patch && file >= 0 ? open_file(old, error) : -1;
-    if (file < 0 || (patch && before < 0))
-        return FALSE;
-    packer->bytes += (guint64) new->st.st_size;
-    return varve_stream_content_tell(&packer->content, file, new->st.st_size, before,
-                                     old->st.st_size, error);
+    if (!same && new->st.st_size > 0)
+        return tell_content(packer, change->path, old, new, error);
+    return tell(packer,
+                patch ? VARVE__STREAM__ENTRY__KIND__PATCH : VARVE__STREAM__ENTRY__KIND__FILE,
+                change->path, new, error);
 }
 
 static VarveStreamEntryKind

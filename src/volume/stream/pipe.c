@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "volume/stream/pipe.h"
-#include "layer/ring.h"
+#include "layer/ring-bytes.h"
 #include "layer/stages.h"
 #include <string.h>
 
@@ -12,47 +12,17 @@ typedef struct {
     VarveFrameWriter *writer;
     gboolean (*produce)(const VarveSink *sink, gpointer data, GError **error);
     gpointer data;
+    VarveStreamProgress *progress;
     VarveRing *ring;
-    guint8 *block; /* that is being filled */
-    gsize used;
+    VarveRingWriter payload;
 } Into;
-
-static gboolean
-write_payload(gpointer data, const void *bytes, gsize size, GError **error)
-{
-    Into *into = data;
-    for (const guint8 *at = bytes; size > 0;) {
-        if (into->block == NULL && (into->block = varve_ring_reserve(into->ring)) == NULL)
-            return varve_stage_stopped(error);
-        gsize n = MIN(size, VARVE_FRAME_MAX - into->used);
-        memcpy(into->block + into->used, at, n);
-        into->used += n;
-        at += n;
-        size -= n;
-        if (into->used == VARVE_FRAME_MAX) {
-            varve_ring_publish(into->ring, into->used);
-            into->block = NULL;
-            into->used = 0;
-        }
-    }
-    return TRUE;
-}
 
 static gboolean
 produce(gpointer data, GError **error)
 {
     Into *into = data;
-    const VarveSink sink = {write_payload, into};
-    if (!into->produce(&sink, into->data, error))
-        return FALSE;
-    if (into->used > 0) {
-        varve_ring_publish(into->ring, into->used);
-        into->block = NULL;
-    }
-    if (into->block == NULL && varve_ring_reserve(into->ring) == NULL)
-        return varve_stage_stopped(error);
-    varve_ring_publish(into->ring, 0);
-    return TRUE;
+    const VarveSink sink = varve_ring_writer_sink(&into->payload);
+    return into->produce(&sink, into->data, error) && varve_ring_writer_end(&into->payload, error);
 }
 
 static gboolean
@@ -66,6 +36,8 @@ write_frames(gpointer data, GError **error)
             return varve_stage_stopped(error);
         if (size > 0 && !varve_frame_writer_add(into->writer, VARVE_FRAME_DATA, bytes, size, error))
             return FALSE;
+        varve_stream_progress_tell(into->progress, varve_frame_writer_payload(into->writer),
+                                   varve_frame_writer_bytes(into->writer));
     } while (size > 0);
     return TRUE;
 }
@@ -79,11 +51,13 @@ stop_into(gpointer data)
 gboolean
 varve_pipe_into_frames(VarveFrameWriter *writer,
                        gboolean (*func)(const VarveSink *sink, gpointer data, GError **error),
-                       gpointer data, GError **error)
+                       gpointer data, VarveStreamProgress *progress, GError **error)
 {
     static const VarveStage stages[] = {{"stream-tell", produce}, {"stream-frames", write_frames}};
     g_autoptr(VarveRing) ring = varve_ring_new(BLOCKS, VARVE_FRAME_MAX, 1);
-    Into into = {.writer = writer, .produce = func, .data = data, .ring = ring};
+    Into into = {.writer = writer, .produce = func, .data = data, .progress = progress};
+    into.ring = ring;
+    into.payload = (VarveRingWriter){.ring = ring, .block_size = VARVE_FRAME_MAX};
     return varve_stages_run(stages, G_N_ELEMENTS(stages), stop_into, &into, error);
 }
 
@@ -93,11 +67,10 @@ typedef struct {
     VarveFrameReader *reader;
     gboolean (*consume)(const VarveSource *source, gpointer data, GError **error);
     gpointer data;
+    VarveStreamProgress *progress;
     const gint *cancelled;
     VarveRing *ring;
-    const guint8 *block; /* that is being read */
-    gsize left;
-    gboolean ended;
+    VarveRingReader payload;
 } From;
 
 /* Empty frames are none: a block without bytes is the end. */
@@ -111,6 +84,8 @@ read_frames(gpointer data, GError **error)
         if (!varve_check_cancelled(from->cancelled, error) ||
             !varve_frame_reader_next(from->reader, &bytes, &size, error))
             return FALSE;
+        varve_stream_progress_tell(from->progress, varve_frame_reader_payload(from->reader),
+                                   varve_frame_reader_bytes(from->reader));
         if (bytes != NULL && size == 0)
             continue;
         guint8 *block = varve_ring_reserve(from->ring);
@@ -123,34 +98,15 @@ read_frames(gpointer data, GError **error)
     return TRUE;
 }
 
-static gssize
-read_payload(gpointer data, void *buffer, gsize size, GError **error)
-{
-    From *from = data;
-    if (from->left == 0 && !from->ended) {
-        if (!varve_ring_take(from->ring, 0, &from->block, &from->left)) {
-            varve_stage_stopped(error);
-            return -1;
-        }
-        from->ended = from->left == 0;
-    }
-    gsize n = MIN(size, from->left);
-    if (n > 0)
-        memcpy(buffer, from->block, n);
-    from->block += n;
-    from->left -= n;
-    return (gssize)n;
-}
-
 static gboolean
 consume(gpointer data, GError **error)
 {
     From *from = data;
-    const VarveSource source = {read_payload, from};
+    const VarveSource source = varve_ring_reader_source(&from->payload);
     guint8 more;
     if (!from->consume(&source, from->data, error))
         return FALSE;
-    gssize n = read_payload(from, &more, 1, error);
+    gssize n = source.read(source.data, &more, 1, error);
     return n == 0 || (n > 0 && varve_error_set(error, VARVE_ERROR_CORRUPT,
                                                "the stream goes on after its end"));
 }
@@ -164,11 +120,14 @@ stop_from(gpointer data)
 gboolean
 varve_pipe_from_frames(VarveFrameReader *reader,
                        gboolean (*func)(const VarveSource *source, gpointer data, GError **error),
-                       gpointer data, const gint *cancelled, GError **error)
+                       gpointer data, VarveStreamProgress *progress, const gint *cancelled,
+                       GError **error)
 {
     static const VarveStage stages[] = {{"stream-frames", read_frames}, {"stream-make", consume}};
     g_autoptr(VarveRing) ring = varve_ring_new(BLOCKS, VARVE_FRAME_MAX, 1);
-    From from = {.reader = reader, .consume = func, .data = data, .cancelled = cancelled};
+    From from = {.reader = reader, .consume = func, .data = data, .progress = progress};
+    from.cancelled = cancelled;
     from.ring = ring;
+    from.payload.ring = ring;
     return varve_stages_run(stages, G_N_ELEMENTS(stages), stop_from, &from, error);
 }

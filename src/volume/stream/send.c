@@ -5,11 +5,13 @@
 #include "snapshot/internal.h"
 #include "snapshot/place.h"
 #include "snapshot/trees.h"
+#include "volume/stream/ahead.h"
 #include "volume/stream/difference.h"
 #include "volume/stream/header.h"
 #include "volume/stream/pack.h"
 #include "volume/stream/pipe.h"
 #include "volume/stream/records.h"
+#include "volume/stream/token.h"
 
 /* Sending: SPEC row V6. */
 
@@ -17,6 +19,7 @@ typedef struct {
     VarvePool *pool;
     const char *name;
     const VarveSendOptions *options;
+    VarveResumeToken token; /* uuid NULL: it begins at its beginning */
     VarveStreamHeader header;
     GPtrArray *lineage; /* of VarveAncestor: the snapshot and those below it */
     const char *base;   /* the name of the one that the receiver has, of lineage; NULL: none */
@@ -28,6 +31,7 @@ typedef struct {
 static void
 send_clear(Send *s)
 {
+    varve_resume_token_clear(&s->token);
     varve_stream_header_clear(&s->header);
     varve_transfer_clear(&s->result);
     g_clear_pointer(&s->lineage, g_ptr_array_unref);
@@ -54,6 +58,35 @@ is_among(const char *text, const char *const *texts)
     return text != NULL && texts != NULL && g_strv_contains(texts, text);
 }
 
+/* What goes on has the base that it had; with it gone, it cannot. */
+static gboolean
+is_base(const Send *s, const VarveAncestor *ancestor)
+{
+    return s->token.uuid != NULL ? g_strcmp0(ancestor->uuid, s->token.base) == 0
+                                 : is_among(ancestor->uuid, s->options->haves);
+}
+
+static gboolean
+begin_anew(const char *reason, GError **error)
+{
+    return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
+                           "it cannot go on: %s; begin anew", reason);
+}
+
+/* What was counted of the steps: 0 if one was not. */
+static guint64
+expected_payload(const Send *s, guint n)
+{
+    guint64 sum = 0;
+    for (guint i = 0; i < n; i++) {
+        const VarveAncestor *ancestor = s->lineage->pdata[i];
+        if (ancestor->bytes < 0)
+            return 0;
+        sum += (guint64)ancestor->bytes;
+    }
+    return sum;
+}
+
 /* The newest one that the receiver has, and the steps from it. */
 static gboolean
 choose_base(Send *s, GError **error)
@@ -64,22 +97,25 @@ choose_base(Send *s, GError **error)
         return FALSE;
     for (guint i = 0; i < s->lineage->len; i++) {
         const VarveAncestor *ancestor = s->lineage->pdata[i];
-        if (i > 0 && is_among(ancestor->uuid, s->options->haves)) {
+        if (i > 0 && is_base(s, ancestor)) {
             s->base = ancestor->name;
             s->header.base = g_strdup(ancestor->uuid);
+            s->header.expected = expected_payload(s, i);
             return TRUE;
         }
         g_ptr_array_add(s->steps, ancestor->name);
     }
+    if (s->token.uuid != NULL && s->token.base[0] != '\0')
+        return begin_anew("what it was the difference to is gone", error);
     g_ptr_array_set_size(s->steps, 0);
     s->header.base = g_strdup("");
+    s->header.expected = expected_payload(s, s->lineage->len);
     return TRUE;
 }
 
 static gboolean
-choose_format(Send *s, GError **error)
+choose_new_format(Send *s, const char *format, GError **error)
 {
-    const char *format = varve_snapshot_stream_format(s->pool);
     VarveTransferFormat wish = s->options->format;
     if (wish == VARVE_TRANSFER_NATIVE && format == NULL)
         return varve_error_set(error, VARVE_ERROR_NOT_IMPLEMENTED,
@@ -87,8 +123,41 @@ choose_format(Send *s, GError **error)
                                s->pool->driver->name);
     s->native = wish == VARVE_TRANSFER_NATIVE ||
                 (wish == VARVE_TRANSFER_AUTO && is_among(format, s->options->formats));
+    s->header.plain = s->options->compression == VARVE_TRANSFER_PLAIN;
+    return TRUE;
+}
+
+/* As it was when the stream began: also what was thought then of how much it would be. */
+static gboolean
+choose_same_format(Send *s, const char *format, GError **error)
+{
+    s->native = g_strcmp0(s->token.format, format) == 0;
+    s->header.plain = s->token.plain;
+    s->header.expected = s->token.expected;
+    return s->native || g_str_equal(s->token.format, VARVE_PORTABLE_FORMAT) ||
+           begin_anew("it began in a format that is not made here", error);
+}
+
+static gboolean
+choose_format(Send *s, GError **error)
+{
+    const char *format = varve_snapshot_stream_format(s->pool);
+    if (!(s->token.uuid != NULL ? choose_same_format : choose_new_format)(s, format, error))
+        return FALSE;
     s->header.format = g_strdup(s->native ? format : VARVE_PORTABLE_FORMAT);
     return TRUE;
+}
+
+static gboolean
+check_token(Send *s, GError **error)
+{
+    if (s->options->resume == NULL)
+        return TRUE;
+    if (!varve_resume_token_read(s->options->resume, &s->token, error))
+        return FALSE;
+    g_autofree char *uuid = varve_identity_of(s->pool, s->name, error);
+    return uuid != NULL && (g_str_equal(uuid, s->token.uuid) ||
+                            begin_anew("the token is of another snapshot", error));
 }
 
 static gboolean
@@ -135,8 +204,13 @@ tell_trees(Send *s, const VarveTrees *trees, const VarveSink *sink, GError **err
     };
     const VarveDriverTrees both = {trees->before, trees->after, &engine->cancelled};
     g_autoptr(VarveStreamPacker) packer = varve_stream_packer_new(&pack, sink, error);
-    if (packer == NULL ||
-        !varve_stream_difference(s->pool, s->steps, &both, varve_stream_packer_add, packer, error))
+    g_autoptr(VarveStreamAhead) ahead =
+        packer == NULL ? NULL
+                       : varve_stream_ahead_new(trees->before, trees->after,
+                                                varve_stream_packer_add, packer, error);
+    if (ahead == NULL ||
+        !varve_stream_difference(s->pool, s->steps, &both, varve_stream_ahead_add, ahead, error) ||
+        !varve_stream_ahead_finish(ahead, error))
         return FALSE;
     s->result.entries = varve_stream_packer_entries(packer);
     return varve_stream_packer_finish(packer, error);
@@ -163,16 +237,30 @@ tell_portable(const VarveSink *sink, gpointer data, GError **error)
 /* --- all -------------------------------------------------------------------------------------- */
 
 static gboolean
+write_payload(Send *s, VarveFrameWriter *writer, GError **error)
+{
+    VarveStreamProgress progress = {
+        .func = s->options->progress,
+        .data = s->options->progress_data,
+        .now = {.expected = s->header.expected},
+        .place = s->token.place.bytes,
+    };
+    return varve_pipe_into_frames(writer, s->native ? tell_native : tell_portable, s, &progress,
+                                  error);
+}
+
+static gboolean
 write_stream(Send *s, VarveSink sink, GError **error)
 {
-    gboolean compress = s->options->compression == VARVE_TRANSFER_ZSTD_AUTO;
-    g_autoptr(VarveFrameWriter) writer = varve_frame_writer_new(sink, compress);
-    if (!varve_stream_header_write(writer, &s->header, error) ||
-        !varve_pipe_into_frames(writer, s->native ? tell_native : tell_portable, s, error) ||
+    g_autoptr(VarveFrameWriter) writer = varve_frame_writer_new(sink, !s->header.plain);
+    if (s->token.uuid != NULL)
+        varve_frame_writer_resume(writer, s->token.uuid, &s->token.place);
+    if (!varve_stream_header_write(writer, &s->header, error) || !write_payload(s, writer, error) ||
         !varve_frame_writer_finish(writer, &s->result.digest, error))
         return FALSE;
     s->result.bytes = varve_frame_writer_bytes(writer);
     s->result.payload = varve_frame_writer_payload(writer);
+    s->result.resumed = s->token.place.bytes;
     varve_stream_header_tell(&s->header, &s->result);
     return TRUE;
 }
@@ -183,84 +271,12 @@ varve_snapshot_send(VarvePool *pool, const char *name, const VarveSendOptions *o
 {
     static const VarveSendOptions plain = {.format = VARVE_TRANSFER_AUTO};
     g_auto(Send) s = {.pool = pool, .name = name, .options = options != NULL ? options : &plain};
-    if (!check_haves(s.options->haves, error) || !describe(&s, error) || !choose_base(&s, error) ||
-        !choose_format(&s, error) || !write_stream(&s, sink, error))
+    if (!check_haves(s.options->haves, error) || !check_token(&s, error) || !describe(&s, error) ||
+        !choose_base(&s, error) || !choose_format(&s, error) || !write_stream(&s, sink, error))
         return varve_prefix_operation(error, "sending", pool, name);
     if (transfer != NULL) {
         *transfer = s.result;
         s.result = (VarveTransfer){0};
     }
     return TRUE;
-}
-
-/* --- what there is ---------------------------------------------------------------------------- */
-
-char *
-varve_snapshot_uuid(VarvePool *pool, const char *name, GError **error)
-{
-    char *uuid = varve_identity_of(pool, name, error);
-    if (uuid == NULL)
-        varve_prefix_operation(error, "finding the universal id of", pool, name);
-    return uuid;
-}
-
-const char *
-varve_pool_stream_format(VarvePool *pool)
-{
-    return varve_snapshot_stream_format(pool);
-}
-
-typedef struct {
-    gint64 created;
-    char *uuid;
-} Have;
-
-static int
-newest_first(gconstpointer a, gconstpointer b)
-{
-    gint64 x = ((const Have *)a)->created, y = ((const Have *)b)->created;
-    return x > y ? -1 : x < y;
-}
-
-static gboolean
-add_have(const VarveSnapshotInfo *info, gpointer haves, GError **error)
-{
-    const Have have = {info->created,
-                       g_strdup(g_hash_table_lookup(info->labels, VARVE_LABEL_UUID))};
-    g_array_append_val((GArray *)haves, have);
-    return TRUE;
-}
-
-static char **
-all_haves(VarvePool *pool, GError **error)
-{
-    static const char *const filters[] = {"kind==committed,labels.\"" VARVE_LABEL_UUID "\"", NULL};
-    g_autoptr(GArray) haves = g_array_new(FALSE, FALSE, sizeof(Have));
-    gboolean ok = varve_snapshot_walk(pool, filters, add_have, haves, error);
-    g_array_sort(haves, newest_first);
-    char **uuids = g_new0(char *, haves->len + 1);
-    for (guint i = 0; i < haves->len; i++)
-        uuids[i] = g_array_index(haves, Have, i).uuid;
-    if (!ok)
-        g_clear_pointer(&uuids, g_strfreev);
-    return uuids;
-}
-
-char **
-varve_pool_haves(VarvePool *pool, const char *key, GError **error)
-{
-    if (key == NULL)
-        return all_haves(pool, error);
-    g_autoptr(GPtrArray) lineage = varve_identity_lineage(pool, key, error);
-    if (lineage == NULL) {
-        varve_prefix_operation(error, "looking up", pool, key);
-        return NULL;
-    }
-    char **uuids = g_new0(char *, lineage->len + 1);
-    for (guint i = 0, n = 0; i < lineage->len; i++) {
-        const VarveAncestor *ancestor = lineage->pdata[i];
-        if (ancestor->uuid != NULL)
-            uuids[n++] = g_strdup(ancestor->uuid);
-    }
-    return uuids;
 }

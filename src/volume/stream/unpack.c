@@ -44,15 +44,8 @@ check_range(const Unpack *u, const VarveRecord *record, GError **error)
 static gboolean
 write_bytes(int fd, const guint8 *bytes, gsize size, guint64 at, GError **error)
 {
-    for (gsize done = 0; done < size;) {
-        ssize_t n = pwrite(fd, bytes + done, size - done, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return varve_error_set_errno(error, n < 0 ? errno : EIO, "writing it");
-        done += (gsize)n;
-    }
-    return TRUE;
+    return varve_fd_write_all(fd, bytes, size, (gint64)at) ||
+           varve_error_set_errno(error, errno, "writing it");
 }
 
 static gboolean
@@ -91,11 +84,12 @@ make_hole(Unpack *u, const VarveRecord *record, GError **error)
 
 /* --- files ------------------------------------------------------------------------------------ */
 
+/* With the mode that it is to have, as far as the umask lets it: nobody else sees it. */
 static gboolean
 create_file(Unpack *u, VarveFile file, GError **error)
 {
-    u->fd =
-        openat(file.dirfd, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    u->fd = openat(file.dirfd, file.name, flags, u->entry->mode & 0777);
     return u->fd >= 0 || varve_error_set_errno(error, errno, "making it");
 }
 
