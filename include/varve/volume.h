@@ -34,6 +34,7 @@
  */
 
 #include <varve/engine.h>
+#include <varve/transfer.h>
 
 G_BEGIN_DECLS
 
@@ -57,6 +58,7 @@ typedef struct {
     char *path;          /* where it is mounted, or would be */
     gboolean mounted;    /* in this process's mount namespace */
     gboolean unattended; /* it is left out by varve_volumes_mount_all() */
+    char **holders;      /* who has it by varve_volumes_hold(), sorted; never NULL */
     gboolean snapshot;   /* read-only; the next four are of snapshots only */
     char *of;        /* the id of the volume it was taken of; NULL: it was imported or received */
     char *uuid;      /* by which other hosts know it; NULL: not made yet */
@@ -113,6 +115,9 @@ typedef struct {
     gboolean freeze;      /* of snapshots: see there */
 } VarveVolumeOptions;
 
+/* A size as people write it: bytes, or with K, M, G or T (powers of 1024), as in 1.5G. */
+VARVE_PUBLIC gboolean varve_volume_size_parse(const char *text, guint64 *size, GError **error);
+
 /* Makes an empty volume, which is durable then. options may be NULL.
  * Errors: VARVE_ERROR_ALREADY_EXISTS (id), VARVE_ERROR_INVALID_ARGUMENT (id, type or meta
  * malformed; a pair of meta is longer than a label may be), VARVE_ERROR_NOT_FOUND (provider),
@@ -143,6 +148,29 @@ VARVE_PUBLIC VarveVolumeInfo *varve_volumes_import(VarveVolumes *volumes, const 
                                                    const VarveVolumeOptions *options,
                                                    GError **error);
 
+/* Makes a snapshot of a stream (transfer.h), and has the volume hold what that holds: what it held
+ * since its last snapshot is gone. The snapshot is returned. Its id is options->name, else the one
+ * that it has where it comes from, unless that is taken here: then a fresh one. A volume that is
+ * not there is made, with the type and meta of the snapshot, in the pool options->provider; one
+ * that is there keeps its own. It may not be in use when this begins, nor when all has come: it is
+ * unmounted then, and mounted again. options and transfer may be NULL. When it fails nothing was
+ * changed.
+ * Errors: VARVE_ERROR_BUSY (it is in use), VARVE_ERROR_FAILED_PRECONDITION (it is a snapshot
+ * itself; it is in another pool), and those of varve_snapshot_receive(). */
+VARVE_PUBLIC VarveVolumeInfo *varve_volumes_receive(VarveVolumes *volumes, const char *id,
+                                                    VarveSource source,
+                                                    const VarveReceiveOptions *options,
+                                                    VarveTransfer *transfer, GError **error);
+
+/* --- changing ------------------------------------------------------------------------------ */
+
+/* Sets pairs of a volume's or snapshot's meta (NULL: none), and takes those away whose keys are in
+ * removed and not in meta; removed NULL: all others, so that it is meta then. Errors as of
+ * varve_volumes_create(). */
+VARVE_PUBLIC VarveVolumeInfo *varve_volumes_set_meta(VarveVolumes *volumes, const char *id,
+                                                     GHashTable *meta, const char *const *removed,
+                                                     GError **error);
+
 /* --- removing ------------------------------------------------------------------------------ */
 
 /* What becomes of those that stand on it. */
@@ -150,7 +178,7 @@ typedef enum {
     VARVE_VOLUMES_REFUSE,    /* nothing is destroyed: VARVE_ERROR_FAILED_PRECONDITION names them */
     VARVE_VOLUMES_RECURSIVE, /* they are destroyed first, volumes as well */
     VARVE_VOLUMES_ONLY,      /* they go on, with what they hold, and stand on what it stood on.
-                                VARVE_ERROR_NOT_IMPLEMENTED on overlay and zfs */
+                                VARVE_ERROR_NOT_IMPLEMENTED on overlay */
 } VarveVolumesOthers;
 
 /* Unmounts and removes a volume or snapshot. While it is busy it is tried again, for some seconds;
@@ -170,6 +198,18 @@ VARVE_PUBLIC gboolean varve_volumes_mount(VarveVolumes *volumes, const char *id,
  * VARVE_ERROR_FAILED_PRECONDITION when it is not mounted there. */
 VARVE_PUBLIC gboolean varve_volumes_unmount(VarveVolumes *volumes, const char *id,
                                             const char *directory, GError **error);
+
+/* For who runs containers that Varve knows nothing of: mounts a volume or snapshot at its place,
+ * and notes that holder (letters, digits and any of _.:-, at most 128) uses it. Until it is
+ * released by all of them, or the host starts anew, it is neither destroyed nor unmounted from its
+ * place (VARVE_ERROR_BUSY), whoever is killed. The same holder twice is one. */
+VARVE_PUBLIC VarveVolumeInfo *varve_volumes_hold(VarveVolumes *volumes, const char *id,
+                                                 const char *holder, GError **error);
+
+/* Ends that; holder NULL: for all. One that does not hold it is no error. What was made with
+ * no_mount is unmounted after the last. */
+VARVE_PUBLIC gboolean varve_volumes_release(VarveVolumes *volumes, const char *id,
+                                            const char *holder, GError **error);
 
 typedef struct {
     guint64 done;   /* are mounted, or are not any more */

@@ -3,8 +3,6 @@
 
 /* New volumes: SPEC rows V2, V3 and V5. */
 
-#define DEFAULT_TYPE "data"
-
 VarveVolumeInfo *
 varve_volume_plan(const VarveVolumeOptions *options, const VarveVolumeInfo *from, GError **error)
 {
@@ -16,13 +14,21 @@ varve_volume_plan(const VarveVolumeOptions *options, const VarveVolumeInfo *from
     VarveVolumeInfo *info = g_new0(VarveVolumeInfo, 1);
     info->id = g_strdup(o->id != NULL ? o->id : fresh);
     info->key = g_strconcat(VARVE_VOLUME_PREFIX, info->id, NULL);
-    info->type = g_strdup(o->type != NULL ? o->type : from != NULL ? from->type : DEFAULT_TYPE);
+    info->type = g_strdup(o->type != NULL ? o->type
+                          : from != NULL  ? from->type
+                                          : VARVE_VOLUME_DEFAULT_TYPE);
     info->meta = o->meta != NULL ? g_hash_table_ref(o->meta)
                                  : g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     info->size = o->size == 0 && from != NULL ? from->size : o->size;
     info->unattended = o->no_mount;
     info->atomic = TRUE;
     return info;
+}
+
+gboolean
+varve_volume_size_parse(const char *text, guint64 *size, GError **error)
+{
+    return varve_driver_parse_size(text, size, error);
 }
 
 gboolean

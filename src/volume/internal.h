@@ -11,9 +11,14 @@
  *     create.c      new ones: create, fork
  *     snapshot.c    snapshots of them
  *     import.c      snapshots of what an image file holds
+ *     receive.c     snapshots that come from elsewhere, and replace what a volume holds
  *     destroy.c     their end
+ *     change.c      what is known of them
+ *     hold.c        who uses them
  *     mount.c       mounting and unmounting one
  *     mount-all.c   and all
+ *     stream/       snapshots as streams
+ *     host/         to other hosts, and from them
  *
  * What is on disk, beside the snapshots:
  *
@@ -31,7 +36,8 @@
 #include "snapshot/internal.h"
 #include <varve/volume.h>
 
-#define VARVE_VOLUME_PREFIX "volume/"
+#define VARVE_VOLUME_PREFIX       "volume/"
+#define VARVE_VOLUME_DEFAULT_TYPE "data"
 
 struct VarveVolumes {
     VarveEngine *engine;
@@ -55,12 +61,44 @@ int varve_volumes_open_folder(VarveVolumes *volumes, GError **error);
 
 /* --- labels.c ------------------------------------------------------------------------------ */
 
+gboolean varve_volume_type_check(const char *type, GError **error);
+
 /* The labels of a volume that is to be made; a fresh uuid is one of them where it is a snapshot.
  * Errors tell what is malformed. */
 GHashTable *varve_volume_labels_new(const VarveVolumeInfo *info, GError **error);
 
 /* Fills in what the labels tell, by info->snapshot. FALSE: the snapshot is no volume's. */
 gboolean varve_volume_labels_read(const VarveSnapshotRecord *record, VarveVolumeInfo *info);
+
+/* Makes those that came with a stream the labels of a snapshot that was taken of the volume here.
+ * VARVE_ERROR_CORRUPT: they are none that a volume can have. */
+gboolean varve_volume_labels_adopt(GHashTable *labels, const char *of, GError **error);
+
+/* Has what they are of left out by varve_volumes_mount_all(). */
+void varve_volume_labels_unattend(GHashTable *labels);
+
+/* Those of a volume that is made upon a snapshot with such labels: type and meta. */
+GHashTable *varve_volume_labels_for_live(GHashTable *labels);
+
+/* Adds the labels of meta. Errors tell what is malformed. */
+gboolean varve_volume_labels_add_meta(GHashTable *labels, GHashTable *meta, GError **error);
+char *varve_volume_meta_label(const char *key);
+
+/* --- change.c ------------------------------------------------------------------------------ */
+
+/* Sets labels of it, and removes those that only removed (of char*) names. Under its lock. */
+gboolean varve_volume_set_labels(VarveVolumes *volumes, const VarveVolumeInfo *info,
+                                 GHashTable *labels, GPtrArray *removed, GError **error);
+
+/* --- hold.c -------------------------------------------------------------------------------- */
+
+#define VARVE_VOLUME_LABEL_HELD "varve.volume.held." /* and by whom; the value is the boot's id */
+
+/* Those of this boot, sorted. */
+char **varve_volume_holders_read(GHashTable *labels);
+
+/* VARVE_ERROR_BUSY, naming them. */
+gboolean varve_volume_check_holders(const VarveVolumeInfo *info, GError **error);
 
 /* --- lock.c -------------------------------------------------------------------------------- */
 
@@ -97,6 +135,10 @@ VarveVolumeInfo *varve_volume_present(VarveVolumes *volumes, const char *id, GEr
  * something was mounted. */
 gboolean varve_volume_free_of_users(VarveVolumes *volumes, const VarveVolumeInfo *info,
                                     gboolean *was, GError **error);
+
+/* Whether it could be unmounted now, which it is not: VARVE_ERROR_BUSY. */
+gboolean varve_volume_check_unused(VarveVolumes *volumes, const VarveVolumeInfo *info,
+                                   GError **error);
 
 /* Where it is mounted beside its place; NULL: nowhere. */
 char *varve_volume_find_user(const VarveVolumeInfo *info);

@@ -26,8 +26,8 @@ set_label(GHashTable *labels, const char *key, const char *value)
         g_hash_table_replace(labels, g_strdup(key), g_strdup(value));
 }
 
-static gboolean
-check_type(const char *type, GError **error)
+gboolean
+varve_volume_type_check(const char *type, GError **error)
 {
     gsize length = strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789._-");
     if (length > 0 && length <= MAX_TYPE && type[length] == '\0')
@@ -37,14 +37,20 @@ check_type(const char *type, GError **error)
                            MAX_TYPE);
 }
 
-static gboolean
-set_meta(GHashTable *labels, GHashTable *meta, GError **error)
+char *
+varve_volume_meta_label(const char *key)
+{
+    return g_strconcat(LABEL_META, key, NULL);
+}
+
+gboolean
+varve_volume_labels_add_meta(GHashTable *labels, GHashTable *meta, GError **error)
 {
     GHashTableIter iter;
     gpointer key, value;
     g_hash_table_iter_init(&iter, meta);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
-        g_autofree char *label = g_strconcat(LABEL_META, key, NULL);
+        g_autofree char *label = varve_volume_meta_label(key);
         g_autofree char *text = g_strconcat("=", value, NULL);
         gsize most = MAX_LABEL - strlen(LABEL_META) - 1;
         g_autofree char *shown = varve_key_display(key);
@@ -64,7 +70,8 @@ GHashTable *
 varve_volume_labels_new(const VarveVolumeInfo *info, GError **error)
 {
     g_autoptr(GHashTable) labels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    if (!check_type(info->type, error) || !set_meta(labels, info->meta, error))
+    if (!varve_volume_type_check(info->type, error) ||
+        !varve_volume_labels_add_meta(labels, info->meta, error))
         return NULL;
     g_autofree char *size =
         info->size > 0 ? g_strdup_printf("%" G_GUINT64_FORMAT, info->size) : NULL;
@@ -98,6 +105,7 @@ varve_volume_labels_read(const VarveSnapshotRecord *record, VarveVolumeInfo *inf
     info->unattended = g_strcmp0(g_hash_table_lookup(labels, LABEL_MOUNT), "no") == 0;
     info->atomic =
         info->snapshot && g_strcmp0(g_hash_table_lookup(labels, LABEL_ATOMIC), "no") != 0;
+    info->holders = varve_volume_holders_read(labels);
     info->meta = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     GHashTableIter iter;
     gpointer key, value;
@@ -106,4 +114,40 @@ varve_volume_labels_read(const VarveSnapshotRecord *record, VarveVolumeInfo *inf
         if (g_str_has_prefix(key, LABEL_META) && *(const char *)value == '=')
             set_label(info->meta, (const char *)key + strlen(LABEL_META), (const char *)value + 1);
     return TRUE;
+}
+
+/* --- those that come with a stream ------------------------------------------------------------ */
+
+gboolean
+varve_volume_labels_adopt(GHashTable *labels, const char *of, GError **error)
+{
+    const char *type = g_hash_table_lookup(labels, LABEL_TYPE);
+    if (type != NULL && !varve_volume_type_check(type, NULL))
+        return varve_error_set(error, VARVE_ERROR_CORRUPT,
+                               "the stream says that the volume is of a type that none can have");
+    if (type == NULL)
+        set_label(labels, LABEL_TYPE, VARVE_VOLUME_DEFAULT_TYPE);
+    set_label(labels, LABEL_OF, of);
+    g_hash_table_remove(labels, LABEL_MOUNT);
+    g_hash_table_remove(labels, LABEL_SIZE);
+    return TRUE;
+}
+
+void
+varve_volume_labels_unattend(GHashTable *labels)
+{
+    set_label(labels, LABEL_MOUNT, "no");
+}
+
+GHashTable *
+varve_volume_labels_for_live(GHashTable *labels)
+{
+    GHashTableIter iter;
+    gpointer key, value;
+    GHashTable *live = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_hash_table_iter_init(&iter, labels);
+    while (g_hash_table_iter_next(&iter, &key, &value))
+        if (g_str_equal(key, LABEL_TYPE) || g_str_has_prefix(key, LABEL_META))
+            set_label(live, key, value);
+    return live;
 }

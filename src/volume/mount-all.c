@@ -34,9 +34,9 @@ clear_place(VarveVolumes *volumes, const char *id)
     varve_autofd lock = varve_volume_try_lock(volumes, id);
     if (lock < 0 || !varve_volume_find(volumes, id, &info, NULL) || info != NULL)
         return;
-    g_autoptr(GPtrArray) table = varve_mount_table_read("self", NULL);
-    gboolean mounted = table != NULL && varve_mount_table_find(table, place) != NULL;
-    if (mounted && !varve_mount_detach(place, &failure))
+    gboolean mounted;
+    if (varve_mount_is_point(place, &mounted, NULL) && mounted &&
+        !varve_mount_detach(place, &failure))
         warn("a volume that is gone is still mounted", id, failure);
     else
         varve_volume_remove_place(volumes, id);

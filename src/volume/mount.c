@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Mounting and unmounting one volume. What the table of mounts says is looked at each time: another
@@ -19,9 +20,33 @@
 static VarveMountEntry *
 look_at(const char *place, GError **error)
 {
+    gboolean mounted;
+    if (!varve_mount_is_point(place, &mounted, error) || !mounted)
+        return NULL;
     g_autoptr(GPtrArray) table = varve_mount_table_read("self", error);
     const VarveMountEntry *entry = table != NULL ? varve_mount_table_find(table, place) : NULL;
     return entry != NULL ? varve_mount_entry_copy(entry) : NULL;
+}
+
+/* The same, but for an overlay with no more than its place and whether it is read-only: reading the
+ * table takes as long as all that is mounted, and a host that starts looks at each volume. */
+static VarveMountEntry *
+look_briefly(const VarveMount *mount, const char *place, GError **error)
+{
+    gboolean mounted;
+    struct statvfs st;
+    if (g_str_equal(mount->type, "overlay"))
+        return look_at(place, error);
+    if (!varve_mount_is_point(place, &mounted, error) || !mounted)
+        return NULL;
+    if (statvfs(place, &st) < 0) {
+        varve_error_set_errno(error, errno, "looking at %s", place);
+        return NULL;
+    }
+    VarveMountEntry *entry = g_new0(VarveMountEntry, 1);
+    entry->point = g_strdup(place);
+    entry->read_only = (st.f_flag & ST_RDONLY) != 0;
+    return entry;
 }
 
 static VarveMount *
@@ -116,7 +141,7 @@ use_again(const VarveVolumeInfo *info, const VarveMount *mount, gboolean *done, 
     *done = FALSE;
     for (int i = 0; i < MAX_DEEP && !*done; i++) {
         g_autoptr(GError) failure = NULL;
-        g_autoptr(VarveMountEntry) entry = look_at(info->path, &failure);
+        g_autoptr(VarveMountEntry) entry = look_briefly(mount, info->path, &failure);
         if (failure != NULL) {
             g_propagate_error(error, g_steal_pointer(&failure));
             return FALSE;
@@ -239,6 +264,21 @@ varve_volume_find_user(const VarveVolumeInfo *info)
     return entry != NULL ? varve_mount_table_find_other(entry, info->path) : NULL;
 }
 
+/* The kernel tells whether a mount is busy when it is told that it expires, which does nothing
+ * else: umount2(2), MNT_EXPIRE. Told a second time, with no use of it in between, it unmounts. */
+gboolean
+varve_volume_check_unused(VarveVolumes *volumes, const VarveVolumeInfo *info, GError **error)
+{
+    g_autofree char *user = varve_volume_find_user(info);
+    if (user != NULL)
+        return varve_error_set(error, VARVE_ERROR_BUSY, "it is in use: it is mounted %s", user);
+    if (umount2(info->path, MNT_EXPIRE | UMOUNT_NOFOLLOW) == 0)
+        return varve_volume_attach(volumes, info, error);
+    return errno != EBUSY ||
+           varve_error_set(error, VARVE_ERROR_BUSY, "it is in use (fuser -vm %s lists who uses it)",
+                           info->path);
+}
+
 static gboolean
 wait_a_little(VarveVolumes *volumes, gint64 deadline)
 {
@@ -292,6 +332,8 @@ varve_volume_free_of_users(VarveVolumes *volumes, const VarveVolumeInfo *info, g
     gint64 deadline = g_get_monotonic_time() + PATIENCE;
     g_autoptr(VarveMountEntry) mount = NULL;
     *was = FALSE;
+    if (!varve_volume_check_holders(info, error))
+        return FALSE;
     gboolean ok = detach_all(volumes, info, deadline, &mount, error);
     *was = mount != NULL;
     if (mount == NULL)
@@ -330,7 +372,8 @@ varve_volumes_unmount(VarveVolumes *volumes, const char *id, const char *directo
     varve_autofd lock =
         varve_volume_id_check(id, error) ? varve_volume_lock(volumes, id, NULL, error) : -1;
     if (lock >= 0 && (info = varve_volume_get(volumes, id, error)) != NULL)
-        ok = detach_from(volumes, info, directory != NULL ? directory : info->path, error);
+        ok = (directory != NULL || varve_volume_check_holders(info, error)) &&
+             detach_from(volumes, info, directory != NULL ? directory : info->path, error);
     if (!ok)
         g_prefix_error(error, "unmounting volume '%s': ", id);
     return ok;

@@ -66,6 +66,7 @@ varve_volume_info_free(VarveVolumeInfo *info)
     g_free(info->driver);
     g_free(info->key);
     g_clear_pointer(&info->meta, g_hash_table_unref);
+    g_strfreev(info->holders);
     g_free(info->path);
     g_free(info->of);
     g_free(info->uuid);
@@ -155,10 +156,8 @@ VarveVolumeInfo *
 varve_volumes_inspect(VarveVolumes *volumes, const char *id, GError **error)
 {
     g_autoptr(VarveVolumeInfo) info = varve_volume_get(volumes, id, error);
-    g_autoptr(GPtrArray) table = info != NULL ? varve_mount_table_read("self", error) : NULL;
-    if (table == NULL)
+    if (info == NULL || !varve_mount_is_point(info->path, &info->mounted, error))
         return NULL;
-    info->mounted = varve_mount_table_find(table, info->path) != NULL;
     return g_steal_pointer(&info);
 }
 
@@ -246,19 +245,13 @@ list_pool(VarveVolumes *volumes, const VarvePoolRecord *pool, const VarveVolumeF
     return TRUE;
 }
 
-/* What is mounted is looked up by where: the table of mounts may be as long as the list. */
 static gboolean
-tell_mounted(VarveVolumes *volumes, GPtrArray *infos, GError **error)
+tell_mounted(GPtrArray *infos, GError **error)
 {
-    g_autoptr(GPtrArray) table = varve_mount_table_read("self", error);
-    if (table == NULL)
-        return FALSE;
-    g_autoptr(GHashTable) points = g_hash_table_new(g_str_hash, g_str_equal);
-    for (guint i = 0; i < table->len; i++)
-        g_hash_table_add(points, ((VarveMountEntry *)table->pdata[i])->point);
     for (guint i = 0; i < infos->len; i++) {
         VarveVolumeInfo *info = infos->pdata[i];
-        info->mounted = g_hash_table_contains(points, info->path);
+        if (!varve_mount_is_point(info->path, &info->mounted, error))
+            return FALSE;
     }
     return TRUE;
 }
@@ -286,7 +279,7 @@ varve_volumes_list(VarveVolumes *volumes, const VarveVolumeFilter *filter, GErro
     g_autoptr(GPtrArray) infos =
         g_ptr_array_new_with_free_func((GDestroyNotify)varve_volume_info_free);
     if (list_pools(volumes, filter != NULL ? filter : &all, infos, error) &&
-        tell_mounted(volumes, infos, error))
+        tell_mounted(infos, error))
         return g_steal_pointer(&infos);
     g_prefix_error(error, "listing volumes: ");
     return NULL;
