@@ -98,8 +98,8 @@ varve_http_hub_publish(VarveHttpHub *self, json_t *value)
         pthread_cond_signal(&listener->changed);
         sent++;
     }
+    g_ref_string_release(event); /* ThreadSanitizer sees the lock, but not GLib's counting */
     pthread_mutex_unlock(&self->lock);
-    g_ref_string_release(event);
     count(self->server, 0, sent, lost);
 }
 

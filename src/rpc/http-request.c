@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/http-internal.h"
 #include "rpc/http-parse.h"
+#include <string.h>
 
 const char *
 varve_http_request_param(VarveHttpRequest *request, const char *name)
@@ -32,6 +33,13 @@ varve_http_request_json(VarveHttpRequest *request, json_type type, GError **erro
         varve_json_parse(body->str, body->len, request->server->limits.body, type, error);
     request->malformed = value == NULL;
     return value;
+}
+
+json_type
+varve_http_request_json_type(VarveHttpRequest *request)
+{
+    const char *text = request->body->str;
+    return text[strspn(text, " \t\r\n")] == '[' ? JSON_ARRAY : JSON_OBJECT;
 }
 
 static gssize

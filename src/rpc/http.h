@@ -119,6 +119,9 @@ gboolean varve_http_request_accepts(VarveHttpRequest *request, const char *type)
 /* The body as JSON of that type (JSON_OBJECT, JSON_ARRAY); one that is empty is an empty one. */
 json_t *varve_http_request_json(VarveHttpRequest *request, json_type type, GError **error);
 
+/* What JSON the body begins as: JSON_ARRAY or JSON_OBJECT. */
+json_type varve_http_request_json_type(VarveHttpRequest *request);
+
 /* The body of a route for uploads. Reading fails with VARVE_ERROR_UNAVAILABLE when the peer goes
  * away before its end. */
 VarveSource varve_http_request_source(VarveHttpRequest *request);
