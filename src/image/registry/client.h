@@ -30,6 +30,16 @@ typedef struct {
                           const VarveRegistryDescriptor *blob, const VarveRegistryContent *content,
                           const char *from, VarveRegistryPushed *how,
                           const VarveRegistryWatch *watch, GError **error);
+    GPtrArray *(*tags)(VarveRegistry *registry, const VarveReference *name,
+                       const VarveRegistryWatch *watch, GError **error);
+    VarveRegistryUpload *(*upload_new)(VarveRegistry *registry, const VarveReference *name,
+                                       const VarveRegistryWatch *watch);
+    gboolean (*upload_write)(VarveRegistryUpload *upload, const void *bytes, gsize size,
+                             GError **error);
+    gboolean (*upload_finish)(VarveRegistryUpload *upload, VarveRegistryDescriptor *blob,
+                              VarveRegistryPushed *how, GError **error);
+    gboolean (*upload_is_lost)(const VarveRegistryUpload *upload);
+    void (*upload_free)(VarveRegistryUpload *upload);
 } VarveRegistryClient;
 
 #endif

@@ -11,7 +11,7 @@
  *                  credentials, challenges and tokens of an endpoint
  *     request.c    a request to an endpoint: scheme, authorization, redirects
  *     attempts.c   over all endpoints of a registry, with pauses, until it succeeds
- *     manifest.c, tags.c, fetch.c, push.c
+ *     manifest.c, tags.c, fetch.c, push.c, upload.c
  *                  what the public header offers
  */
 

@@ -8,30 +8,13 @@
  * an interruption the registry is asked how much of it has come; if it does not know any more, a
  * new upload begins.
  */
-#include "image/registry/internal.h"
+#include "image/registry/push.h"
 #include <string.h>
 
 #define TYPE          "application/octet-stream"
 #define SMALLER_CHUNK (8 * 1024 * 1024) /* where a registry takes no blob whole */
 
-typedef struct {
-    VarveRegistry *registry;
-    const VarveReference *name;
-    const VarveRegistryDescriptor *blob;
-    const VarveRegistryContent *content;
-    const char *from;
-    const VarveRegistryWatch *watch;
-    VarveRegistryPushed how;
-
-    char *scope;
-    char *location;    /* of the upload; NULL: there is none */
-    guint64 offset;    /* what the registry has of it */
-    guint64 furthest;  /* the most that it ever had */
-    guint64 chunk;     /* 0: whole */
-    guint64 min_chunk; /* the registry's wish */
-    gboolean looked;   /* whether it is there was asked */
-    gboolean unsure;   /* it may have come although the answer did not */
-} Push;
+typedef VarveRegistryPush Push;
 
 /* One request of a push. */
 typedef struct {
@@ -96,9 +79,9 @@ do_step(Push *push, VarveRegistryEndpoint *endpoint, const Step *step, VarveRegi
 
 /* --- whether it is there ---------------------------------------------------------------------- */
 
-static gboolean
-look(Push *push, VarveRegistryEndpoint *endpoint, gboolean *there, VarveRegistryFailure *failure,
-     GError **error)
+gboolean
+varve_registry_push_look(Push *push, VarveRegistryEndpoint *endpoint, gboolean *there,
+                         VarveRegistryFailure *failure, GError **error)
 {
     static const int missing[] = {404, 0};
     g_autofree char *path = g_strdup_printf("%s/blobs/%s", push->name->path, push->blob->digest);
@@ -121,9 +104,9 @@ read_wishes(Push *push, const VarveRegistryAnswer *answer)
 }
 
 /* Begins an upload, or mounts the blob from another repository, which is *done then. */
-static gboolean
-post(Push *push, VarveRegistryEndpoint *endpoint, const char *from, gboolean *done,
-     VarveRegistryFailure *failure, GError **error)
+gboolean
+varve_registry_push_post(Push *push, VarveRegistryEndpoint *endpoint, const char *from,
+                         gboolean *done, VarveRegistryFailure *failure, GError **error)
 {
     g_autofree char *scopes =
         from == NULL ? NULL : g_strdup_printf("%s repository:%s:pull", push->scope, from);
@@ -163,7 +146,7 @@ start(Push *push, VarveRegistryEndpoint *endpoint, gboolean *mounted, VarveRegis
     push->from = NULL; /* is tried once */
     if (from != NULL) {
         g_autoptr(GError) problem = NULL;
-        if (post(push, endpoint, from, mounted, failure, &problem))
+        if (varve_registry_push_post(push, endpoint, from, mounted, failure, &problem))
             return TRUE;
         if (!is_refusal(failure)) {
             push->from = from;
@@ -171,16 +154,16 @@ start(Push *push, VarveRegistryEndpoint *endpoint, gboolean *mounted, VarveRegis
             return FALSE;
         }
     }
-    return post(push, endpoint, NULL, mounted, failure, error);
+    return varve_registry_push_post(push, endpoint, NULL, mounted, failure, error);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
 /* How much the registry has of the upload. FALSE without an error, and no upload any more, when it
  * does not know it. */
-static gboolean
-ask_offset(Push *push, VarveRegistryEndpoint *endpoint, VarveRegistryFailure *failure,
-           GError **error)
+gboolean
+varve_registry_push_ask(Push *push, VarveRegistryEndpoint *endpoint, VarveRegistryFailure *failure,
+                        GError **error)
 {
     g_autoptr(GError) problem = NULL;
     g_autofree char *url = g_strdup(push->location);
@@ -222,9 +205,9 @@ take_range(Push *push, const VarveRegistryAnswer *answer, guint64 sent, GError *
     return TRUE;
 }
 
-static gboolean
-send_chunk(Push *push, VarveRegistryEndpoint *endpoint, VarveRegistryFailure *failure,
-           GError **error)
+gboolean
+varve_registry_push_chunk(Push *push, VarveRegistryEndpoint *endpoint,
+                          VarveRegistryFailure *failure, GError **error)
 {
     guint64 left = push->blob->size - push->offset;
     guint64 size = push->chunk == 0 ? left : MIN(left, MAX(push->chunk, push->min_chunk));
@@ -244,8 +227,9 @@ send_chunk(Push *push, VarveRegistryEndpoint *endpoint, VarveRegistryFailure *fa
 }
 
 /* The last request: with the whole blob, or nothing more. */
-static gboolean
-put(Push *push, VarveRegistryEndpoint *endpoint, VarveRegistryFailure *failure, GError **error)
+gboolean
+varve_registry_push_put(Push *push, VarveRegistryEndpoint *endpoint, VarveRegistryFailure *failure,
+                        GError **error)
 {
     g_autoptr(GString) url = g_string_new(push->location);
     varve_registry_url_add(url, "digest", push->blob->digest);
@@ -276,12 +260,12 @@ send_all(Push *push, VarveRegistryEndpoint *endpoint, gboolean *progress,
 {
     gboolean in_parts = push->offset > 0 || (push->chunk > 0 && push->blob->size > push->chunk);
     while (in_parts && push->offset < push->blob->size) {
-        if (!send_chunk(push, endpoint, failure, error))
+        if (!varve_registry_push_chunk(push, endpoint, failure, error))
             return FALSE;
         *progress |= push->offset > push->furthest;
         push->furthest = MAX(push->furthest, push->offset);
     }
-    return put(push, endpoint, failure, error);
+    return varve_registry_push_put(push, endpoint, failure, error);
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
@@ -292,7 +276,7 @@ prepare(Push *push, VarveRegistryEndpoint *endpoint, gboolean *done, VarveRegist
         GError **error)
 {
     if (!push->looked || push->unsure) {
-        if (!look(push, endpoint, done, failure, error))
+        if (!varve_registry_push_look(push, endpoint, done, failure, error))
             return FALSE;
         push->how = push->unsure ? VARVE_REGISTRY_UPLOADED : VARVE_REGISTRY_WAS_THERE;
         push->looked = TRUE;
@@ -301,7 +285,7 @@ prepare(Push *push, VarveRegistryEndpoint *endpoint, gboolean *done, VarveRegist
             return TRUE;
     }
     g_autoptr(GError) problem = NULL;
-    if (push->location != NULL && !ask_offset(push, endpoint, failure, &problem) &&
+    if (push->location != NULL && !varve_registry_push_ask(push, endpoint, failure, &problem) &&
         problem != NULL) {
         g_propagate_error(error, g_steal_pointer(&problem));
         return FALSE;
@@ -371,7 +355,7 @@ question(gpointer data, VarveRegistryEndpoint *endpoint, gboolean *progress,
          VarveRegistryFailure *failure, GError **error)
 {
     Question *asked = data;
-    return look(&asked->push, endpoint, &asked->has, failure, error);
+    return varve_registry_push_look(&asked->push, endpoint, &asked->has, failure, error);
 }
 
 gboolean

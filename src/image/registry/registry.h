@@ -174,7 +174,28 @@ gboolean varve_registry_push_blob(VarveRegistry *registry, const VarveReference 
                                   VarveRegistryPushed *how, const VarveRegistryWatch *watch,
                                   GError **error);
 
+/* A blob whose digest is known when all of it was written. */
+typedef struct VarveRegistryUpload VarveRegistryUpload;
+
+/* name and watch must outlive it. One that is freed before it was finished leaves no blob; the
+ * registry forgets by itself what it has of it. */
+VarveRegistryUpload *varve_registry_upload_new(VarveRegistry *registry, const VarveReference *name,
+                                               const VarveRegistryWatch *watch);
+void varve_registry_upload_free(VarveRegistryUpload *upload);
+
+gboolean varve_registry_upload_write(VarveRegistryUpload *upload, const void *bytes, gsize size,
+                                     GError **error);
+
+/* Once. blob has no media type; it, or its digest, is the caller's. */
+gboolean varve_registry_upload_finish(VarveRegistryUpload *upload, VarveRegistryDescriptor *blob,
+                                      VarveRegistryPushed *how, GError **error);
+
+/* After a failure: the registry forgot what it had, so that all has to be written to another one.
+ */
+gboolean varve_registry_upload_is_lost(const VarveRegistryUpload *upload);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveRegistry, varve_registry_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VarveRegistryUpload, varve_registry_upload_free)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VarveRegistryDescriptor, varve_registry_descriptor_clear)
 
 #endif
