@@ -3,8 +3,9 @@
 #include <string.h>
 
 #define MAX_WORKERS 1024
+#define MAX_SECONDS 3600
 
-/* --- the settings of [varved], [diff] and [http] -------------------------------------------- */
+/* --- the settings of [varved], [diff], [http] and [docker] ---------------------------------- */
 
 static gboolean
 parse_path(const char *value, gpointer field, GError **error)
@@ -52,16 +53,28 @@ parse_level(const char *value, gpointer field, GError **error)
 }
 
 static gboolean
-parse_workers(const char *value, gpointer field, GError **error)
+parse_number(const char *value, guint most, gpointer field, GError **error)
 {
     guint64 number = 0;
-    if (!g_ascii_string_to_unsigned(value, 10, 1, MAX_WORKERS, &number, NULL)) {
+    if (!g_ascii_string_to_unsigned(value, 10, 1, most, &number, NULL)) {
         g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "'%s' is not a number from 1 to %d", value, MAX_WORKERS);
+                    "'%s' is not a number from 1 to %u", value, most);
         return FALSE;
     }
     *(guint *)field = (guint)number;
     return TRUE;
+}
+
+static gboolean
+parse_workers(const char *value, gpointer field, GError **error)
+{
+    return parse_number(value, MAX_WORKERS, field, error);
+}
+
+static gboolean
+parse_seconds(const char *value, gpointer field, GError **error)
+{
+    return parse_number(value, MAX_SECONDS, field, error);
 }
 
 /* The one table of them: the parser, the defaults and `varved --help-config` all come from here. */
@@ -83,8 +96,8 @@ static const struct {
      "Who may use the socket is as good as root. A change needs a restart."},
     {"varved", "fallback-pool", parse_name, G_STRUCT_OFFSET(VarveConfig, fallback_pool), "",
      "The pool that answers for a snapshotter name that is no pool's, and for an empty one. "
-     "Without "
-     "it an unknown name is refused, and an empty one means the pool that varve(8) would take."},
+     "Without it an unknown name is refused, and an empty one means the pool that varve(8) would "
+     "take."},
     {"varved", "log-level", parse_level, G_STRUCT_OFFSET(VarveConfig, log_level), "info",
      "What to log: error, warning, info or debug, each with those before it."},
     {"varved", "workers", parse_workers, G_STRUCT_OFFSET(VarveConfig, workers), "64",
@@ -119,6 +132,13 @@ static const struct {
      "perhaps the time at which it ends (2027-01-31T00:00:00Z); readable by nobody else. It is "
      "read "
      "again when it changes."},
+    {"http", "timeout", parse_seconds, G_STRUCT_OFFSET(VarveConfig, http_timeout), "60",
+     "Seconds in which a client must send or take something, 1 to 3600; else its connection is "
+     "cut. A "
+     "change needs a restart."},
+    {"docker", "socket", parse_optional_path, G_STRUCT_OFFSET(VarveConfig, docker_socket), "",
+     "The unix socket on which docker and podman find volumes, for root only; docker looks for it "
+     "at /run/docker/plugins/varve.sock. A change needs a restart."},
 };
 
 /* How many characters to insert, delete or replace to make b of a. */
@@ -211,6 +231,8 @@ static const struct {
     {"varved", NULL},
     {"diff", "What containerd's diff service needs: it is there when one of these is set."},
     {"http", "The HTTP API, for volumes, pools and images; see docs/http-api.md."},
+    {"docker", "Volumes for docker and podman, by their protocol for plugins; see docs/podman.md. "
+               "It is there when its socket is set."},
 };
 
 /* NULL: it is none of them. */
@@ -253,6 +275,22 @@ varve_config_describe(GString *text)
     }
 }
 
+void
+varve_config_describe_hosts(GString *text)
+{
+    g_string_append_c(text, '\n');
+    varve_config_describe_text(
+        text, "Another host that runs varved, from which volumes are pulled and to which they are "
+              "replicated, by this name; any number of them. A change needs a restart.");
+    g_string_append(text, "#[host NAME]\n");
+    for (const VarveHostSetting *setting = varve_host_settings; setting->name != NULL; setting++) {
+        g_string_append(text, "#\n");
+        varve_config_describe_text(text, setting->summary);
+        g_string_append_printf(text, "#%s =%s%s\n", setting->name,
+                               *setting->fallback != '\0' ? " " : "", setting->fallback);
+    }
+}
+
 /* --- the structures ------------------------------------------------------------------------- */
 
 static void
@@ -278,6 +316,7 @@ varve_config_new(void)
 {
     VarveConfig *config = g_new0(VarveConfig, 1);
     config->pools = g_ptr_array_new_with_free_func(free_pool);
+    config->hosts = varve_hosts_new();
     for (gsize i = 0; i < G_N_ELEMENTS(settings); i++) {
         gpointer field = G_STRUCT_MEMBER_P(config, settings[i].offset);
         if (!settings[i].parse(settings[i].fallback, field, NULL))
@@ -305,7 +344,9 @@ varve_config_free(VarveConfig *config)
     g_free(config->http_key);
     g_free(config->http_client_ca);
     g_free(config->http_tokens);
+    g_free(config->docker_socket);
     g_ptr_array_unref(config->pools);
+    varve_hosts_free(config->hosts);
     g_free(config);
 }
 
@@ -324,148 +365,99 @@ varve_config_pool_settings(const VarveConfigPool *pool)
 
 typedef struct {
     VarveConfig *config;
-    guint line;
-    const char *section;   /* which one the line is in: "varved", "diff", */
-    VarveConfigPool *pool; /* or this pool's, or none yet */
-    GHashTable *seen;      /* "SECTION" and "SECTION\nSETTING" to the line where it stood */
+    const char *section;   /* which one it is in: "varved", "diff", "http", */
+    VarveConfigPool *pool; /* or this pool's, */
+    char *host;            /* or this host's */
 } Parser;
 
-/* Nothing may be told twice: the second would silently win. */
-static gboolean
-check_first(Parser *parser, const char *what, const char *section, const char *setting,
-            GError **error)
+/* The name in "pool NAME"; NULL: it is another section. */
+static const char *
+name_after(const char *header, const char *kind)
 {
-    char *key = g_strdup_printf("%s\n%s", section, setting);
-    guint before = GPOINTER_TO_UINT(g_hash_table_lookup(parser->seen, key));
-    g_hash_table_replace(parser->seen, key, GUINT_TO_POINTER(parser->line));
-    if (before == 0)
-        return TRUE;
-    g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT, "%s was already given in line %u",
-                what, before);
-    return FALSE;
+    return g_str_has_prefix(header, kind) ? header + strlen(kind) : NULL;
 }
 
-/* header: what stands between the brackets. */
-static gboolean
-begin_section(Parser *parser, char *header, GError **error)
+static void
+begin_pool(Parser *parser, const char *name, guint line)
 {
-    g_autofree char *what = g_strdup_printf("section [%s]", header);
-    parser->pool = NULL;
-    parser->section = find_section(header);
-    if (parser->section != NULL)
-        return check_first(parser, what, header, "", error);
-
-    if (!g_str_has_prefix(header, "pool ")) {
-        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "unknown section [%s]: there are [varved], [diff], [http] and [pool NAME]",
-                    header);
-        return FALSE;
-    }
     VarveConfigPool *pool = parser->pool = g_new0(VarveConfigPool, 1);
-    pool->name = g_strdup(g_strstrip(header + strlen("pool ")));
+    pool->name = g_strdup(name);
     pool->driver = g_strdup("auto");
     pool->settings = g_array_new(FALSE, FALSE, sizeof(VarveConfigSetting));
     g_array_set_clear_func(pool->settings, clear_setting);
-    pool->line = pool->driver_line = parser->line;
+    pool->line = pool->driver_line = line;
     g_ptr_array_add(parser->config->pools, pool);
-    return check_first(parser, what, "pool", pool->name, error);
 }
 
 static gboolean
-set_in_pool(Parser *parser, const char *name, const char *value, GError **error)
+begin_section(gpointer data, const char *header, guint line, GError **error)
 {
-    VarveConfigPool *pool = parser->pool;
+    Parser *parser = data;
+    const char *pool = name_after(header, "pool "), *host = name_after(header, "host ");
+    parser->pool = NULL;
+    g_clear_pointer(&parser->host, g_free);
+    parser->section = find_section(header);
+    if (pool != NULL)
+        begin_pool(parser, pool, line);
+    if (host != NULL)
+        parser->host = g_strdup(host);
+    if (parser->section != NULL || pool != NULL)
+        return TRUE;
+    if (host != NULL)
+        return varve_hosts_add(parser->config->hosts, host, error);
+    g_set_error(
+        error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+        "unknown section [%s]: there are [varved], [diff], [http], [docker], [pool NAME] and "
+        "[host NAME]",
+        header);
+    return FALSE;
+}
+
+static gboolean
+set_in_pool(VarveConfigPool *pool, const char *name, const char *value, guint line)
+{
     if (g_str_equal(name, "driver")) {
         g_free(pool->driver);
         pool->driver = g_strdup(value);
-        pool->driver_line = parser->line;
+        pool->driver_line = line;
         return TRUE;
     }
-    VarveConfigSetting setting = {g_strdup(name), g_strdup(value), parser->line};
+    VarveConfigSetting setting = {g_strdup(name), g_strdup(value), line};
     g_array_append_val(pool->settings, setting);
     return TRUE;
 }
 
 static gboolean
-parse_setting(Parser *parser, char *line, GError **error)
+take_setting(gpointer data, const char *name, const char *value, guint line, GError **error)
 {
-    char *equals = strchr(line, '=');
-    if (equals == NULL || equals == line) {
-        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "neither a [section] nor a 'setting = value': '%s'", line);
-        return FALSE;
-    }
-    *equals = '\0';
-    const char *name = g_strchomp(line), *value = g_strchug(equals + 1);
-    if (parser->section == NULL && parser->pool == NULL) {
-        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "setting '%s' stands before any section", name);
-        return FALSE;
-    }
-    g_autofree char *what = g_strdup_printf("setting '%s'", name);
-    g_autofree char *section = parser->pool != NULL
-                                   ? g_strdup_printf("pool\n%s", parser->pool->name)
-                                   : g_strdup(parser->section);
-    if (!check_first(parser, what, section, name, error))
-        return FALSE;
-    return parser->pool != NULL
-               ? set_in_pool(parser, name, value, error)
-               : set_in_section(parser->config, parser->section, name, value, error);
+    Parser *parser = data;
+    if (parser->pool != NULL)
+        return set_in_pool(parser->pool, name, value, line);
+    if (parser->host != NULL)
+        return varve_hosts_set(parser->config->hosts, parser->host, name, value, error);
+    return set_in_section(parser->config, parser->section, name, value, error);
 }
 
-static gboolean
-parse_line(Parser *parser, char *line, GError **error)
-{
-    g_strstrip(line);
-    gsize length = strlen(line);
-    if (length == 0 || *line == '#' || *line == ';')
-        return TRUE;
-    if (*line != '[')
-        return parse_setting(parser, line, error);
-    if (line[length - 1] != ']') {
-        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
-                    "section without a ']' at its end: '%s'", line);
-        return FALSE;
-    }
-    line[length - 1] = '\0';
-    return begin_section(parser, g_strstrip(line + 1), error);
-}
+static const VarveSectionsReader reader = {begin_section, take_setting};
 
 VarveConfig *
 varve_config_parse(const char *file, const char *text, GError **error)
 {
     g_autoptr(VarveConfig) config = varve_config_new();
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    Parser parser = {.config = config};
     config->file = g_strdup(file);
-    Parser parser = {.config = config, .seen = seen};
-    for (char **line = lines; *line != NULL; line++) {
-        parser.line++;
-        if (!parse_line(&parser, *line, error)) {
-            g_prefix_error(error, "%s:%u: ", file, parser.line);
-            return NULL;
-        }
-    }
-    return g_steal_pointer(&config);
+    gboolean ok = varve_sections_parse(file, text, &reader, &parser, error);
+    g_free(parser.host);
+    return ok ? g_steal_pointer(&config) : NULL;
 }
 
 VarveConfig *
 varve_config_load(const char *file, GError **error)
 {
-    g_autofree char *text = NULL;
-    g_autoptr(GError) cause = NULL;
-    gsize length = 0;
-    if (!g_file_get_contents(file, &text, &length, &cause)) {
-        gboolean missing = g_error_matches(cause, G_FILE_ERROR, G_FILE_ERROR_NOENT);
-        g_set_error(error, VARVE_ERROR,
-                    missing ? VARVE_ERROR_NOT_FOUND : VARVE_ERROR_INVALID_ARGUMENT,
-                    "reading the configuration: %s", cause->message);
-        return NULL;
-    }
-    if (strlen(text) != length || !g_utf8_validate(text, (gssize)length, NULL)) {
-        g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT, "%s: not a text in UTF-8",
-                    file);
-        return NULL;
-    }
-    return varve_config_parse(file, text, error);
+    g_autoptr(VarveConfig) config = varve_config_new();
+    Parser parser = {.config = config};
+    config->file = g_strdup(file);
+    gboolean ok = varve_sections_load(file, &reader, &parser, error);
+    g_free(parser.host);
+    return ok ? g_steal_pointer(&config) : NULL;
 }

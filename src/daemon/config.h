@@ -14,8 +14,8 @@
  *     file = /srv/fast.img
  *
  * What is not known is refused, with file and line. Here only the file's form and the settings of
- * [varved], [diff] and [http] are judged; what a pool may be told is its driver's business
- * (pools.h).
+ * [varved], [diff], [http] and [docker] are judged; what a pool may be told is its driver's
+ * business (pools.h), what a host may the library's (varve/host.h).
  */
 
 #include <varve/varve.h>
@@ -49,7 +49,10 @@ typedef struct {
     char *http_socket_group;
     char *http_listen; /* ADDRESS:PORT */
     char *http_certificate, *http_key, *http_client_ca, *http_tokens;
-    GPtrArray *pools; /* of VarveConfigPool* */
+    guint http_timeout;
+    char *docker_socket; /* NULL: none */
+    GPtrArray *pools;    /* of VarveConfigPool* */
+    VarveHosts *hosts;
 } VarveConfig;
 
 /* All defaults and no pools. */
@@ -68,9 +71,12 @@ gboolean varve_config_set(VarveConfig *config, const char *name, const char *val
 /* The settings of one pool as a table of char* to char*, which points into pool. */
 GHashTable *varve_config_pool_settings(const VarveConfigPool *pool);
 
-/* Appends the sections [varved], [diff] and [http] with every setting explained, commented out, at
- * its default. */
+/* Appends the sections [varved], [diff], [http] and [docker] with every setting explained,
+ * commented out, at its default. */
 void varve_config_describe(GString *text);
+
+/* Appends what may be said of other hosts, commented out. */
+void varve_config_describe_hosts(GString *text);
 
 /* Appends lines of at most 100 columns, each begun with "# ". */
 void varve_config_describe_text(GString *text, const char *words);

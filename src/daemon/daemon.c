@@ -92,6 +92,7 @@ apply_reloaded(Daemon *daemon, const VarveConfig *now)
     warn_if_changed("http key", before->http_key, now->http_key);
     warn_if_changed("http client-ca", before->http_client_ca, now->http_client_ca);
     warn_if_changed("http tokens", before->http_tokens, now->http_tokens);
+    warn_if_changed("docker socket", before->docker_socket, now->docker_socket);
     varve_log_set_level(now->log_level);
     varve_pools_apply(daemon->pools, now);
 }

@@ -13,7 +13,7 @@
  *     snapshots-service.c, wire.c    containerd's snapshot API
  *     diff-service.c, diff-wire.c    containerd's diff API
  *     content-read.c, content-write.c    containerd's blobs
- *     http.c, http-*.c    the HTTP API
+ *     http.c, http-*.c    the HTTP API, and docker's for volumes
  *     socket.c, signals.c, systemd.c, log-writer.c    the process's surroundings
  */
 

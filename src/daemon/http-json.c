@@ -6,6 +6,9 @@
 static json_t *
 new_string(const char *text)
 {
+    json_t *string = json_string(text); /* NULL: it is no UTF-8 */
+    if (string != NULL)
+        return string;
     g_autofree char *valid = g_utf8_make_valid(text, -1);
     return json_string(valid);
 }

@@ -54,6 +54,20 @@ get_pool(VarveHttpRequest *request, gpointer data)
     reply_pool(request, data, varve_http_request_param(request, "id"));
 }
 
+/* To Flynn's clients an unknown kind is a request that is wrong, not something that is missing. */
+static void
+judge_kind(const char *kind, GError *error)
+{
+    g_autoptr(GPtrArray) drivers = varve_engine_list_drivers(NULL);
+    if (!g_error_matches(error, VARVE_ERROR, VARVE_ERROR_NOT_FOUND) || drivers == NULL)
+        return;
+    for (guint i = 0; i < drivers->len; i++)
+        if (g_str_equal(((const VarveDriverInfo *)drivers->pdata[i])->name, kind))
+            return;
+    error->code = VARVE_ERROR_INVALID_ARGUMENT;
+    g_prefix_error(&error, "kind: ");
+}
+
 /* {"id", "kind", "config"}; an id is made where there is none. */
 static char *
 make_pool(VarveHttpRequest *request, const VarveHttpContext *context, GError **error)
@@ -66,8 +80,11 @@ make_pool(VarveHttpRequest *request, const VarveHttpContext *context, GError **e
         !varve_json_get_pairs(body, "config", MAX_SETTINGS, &settings, error))
         return NULL;
     char *name = id != NULL && *id != '\0' ? g_strdup(id) : g_uuid_string_random();
-    if (varve_engine_create_pool(context->engine, name, kind != NULL ? kind : "", settings, error))
+    GError *cause = NULL;
+    if (varve_engine_create_pool(context->engine, name, kind != NULL ? kind : "", settings, &cause))
         return name;
+    judge_kind(kind != NULL ? kind : "", cause);
+    g_propagate_error(error, cause);
     g_free(name);
     return NULL;
 }

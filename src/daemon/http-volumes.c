@@ -20,6 +20,9 @@ volume_json(const VarveVolumeInfo *info)
     varve_http_set(value, "path", info->path);
     varve_http_set_int(value, "size", info->size);
     json_object_set_new(value, "mounted", json_boolean(info->mounted));
+    json_object_set_new(value, "holders", json_array());
+    for (char **holder = info->holders; *holder != NULL; holder++)
+        json_array_append_new(json_object_get(value, "holders"), json_string(*holder));
     json_object_set_new(value, "snapshot", json_boolean(info->snapshot));
     if (info->snapshot) {
         varve_http_set(value, "of", info->of);
@@ -74,6 +77,13 @@ read_wishes(VarveHttpRequest *request, Wishes *wishes, GError **error)
 }
 
 void
+varve_http_publish_volume(const VarveHttpContext *context, const char *type,
+                          const VarveVolumeInfo *info)
+{
+    varve_http_hub_publish(context->volume_events, event_json(type, volume_json(info)));
+}
+
+void
 varve_http_reply_made(VarveHttpRequest *request, const VarveHttpContext *context,
                       VarveVolumeInfo *info, GError *error)
 {
@@ -81,9 +91,17 @@ varve_http_reply_made(VarveHttpRequest *request, const VarveHttpContext *context
         varve_http_reply_error(request, error);
         return;
     }
-    varve_http_hub_publish(context->volume_events, event_json("create", volume_json(info)));
+    varve_http_publish_volume(context, "create", info);
     varve_http_reply_json(request, 200, volume_json(info));
     varve_volume_info_free(info);
+}
+
+void
+varve_http_publish_made(const VarveHttpContext *context, const char *id)
+{
+    g_autoptr(VarveVolumeInfo) info = varve_volumes_inspect(context->volumes, id, NULL);
+    if (info != NULL)
+        varve_http_publish_volume(context, "create", info);
 }
 
 static void
@@ -233,7 +251,76 @@ get_volume(VarveHttpRequest *request, gpointer data)
         varve_http_reply_error(request, error);
 }
 
+/* --- changing ------------------------------------------------------------------------------- */
+
+/* A merge patch (RFC 7396): what is null goes. */
+static gboolean
+read_patch(VarveHttpRequest *request, GHashTable **pairs, GPtrArray *removed, GError **error)
+{
+    void *next;
+    const char *key;
+    json_t *value;
+    json_auto_t *body = varve_http_request_json(request, JSON_OBJECT, error);
+    json_auto_t *within = json_object();
+    if (body == NULL)
+        return FALSE;
+    json_object_foreach_safe(body, next, key, value)
+    {
+        if (!json_is_null(value))
+            continue;
+        g_ptr_array_add(removed, g_strdup(key));
+        json_object_del(body, key);
+    }
+    g_ptr_array_add(removed, NULL);
+    json_object_set(within, "meta", body);
+    return varve_json_get_pairs(within, "meta", MAX_META, pairs, error);
+}
+
+static void
+change_meta(VarveHttpRequest *request, const VarveHttpContext *context, gboolean replace)
+{
+    GError *error = NULL;
+    g_autoptr(GHashTable) meta = NULL;
+    g_autoptr(VarveVolumeInfo) info = NULL;
+    g_autoptr(GPtrArray) removed = g_ptr_array_new_with_free_func(g_free);
+    const char *id = varve_http_request_param(request, "id");
+    if (read_patch(request, &meta, removed, &error))
+        info = varve_volumes_set_meta(context->volumes, id, meta,
+                                      replace ? NULL : (const char *const *)removed->pdata, &error);
+    if (info != NULL)
+        varve_http_reply_json(request, 200, volume_json(info));
+    else
+        varve_http_reply_error(request, error);
+}
+
+static void
+replace_meta(VarveHttpRequest *request, gpointer data)
+{
+    change_meta(request, data, TRUE);
+}
+
+static void
+patch_meta(VarveHttpRequest *request, gpointer data)
+{
+    change_meta(request, data, FALSE);
+}
+
 /* --- removing ------------------------------------------------------------------------------- */
+
+static gboolean
+read_others(VarveHttpRequest *request, VarveVolumesOthers *others, GError **error)
+{
+    gboolean recursive = g_strcmp0(varve_http_request_query(request, "recursive"), "true") == 0;
+    gboolean only = g_strcmp0(varve_http_request_query(request, "only"), "true") == 0;
+    *others = recursive ? VARVE_VOLUMES_RECURSIVE
+              : only    ? VARVE_VOLUMES_ONLY
+                        : VARVE_VOLUMES_REFUSE;
+    if (!recursive || !only)
+        return TRUE;
+    g_set_error(error, VARVE_ERROR, VARVE_ERROR_INVALID_ARGUMENT,
+                "only and recursive are opposites");
+    return FALSE;
+}
 
 static void
 destroy_volume(VarveHttpRequest *request, gpointer data)
@@ -241,16 +328,17 @@ destroy_volume(VarveHttpRequest *request, gpointer data)
     const VarveHttpContext *context = data;
     GError *error = NULL;
     const char *id = varve_http_request_param(request, "id");
-    VarveVolumesOthers others =
-        g_strcmp0(varve_http_request_query(request, "recursive"), "true") == 0
-            ? VARVE_VOLUMES_RECURSIVE
-            : VARVE_VOLUMES_REFUSE;
+    VarveVolumesOthers others;
+    if (!read_others(request, &others, &error)) {
+        varve_http_reply_error(request, error);
+        return;
+    }
     g_autoptr(VarveVolumeInfo) info = varve_volumes_inspect(context->volumes, id, &error);
     if (info == NULL || !varve_volumes_destroy(context->volumes, id, others, &error)) {
         varve_http_reply_error(request, error);
         return;
     }
-    varve_http_hub_publish(context->volume_events, event_json("destroy", volume_json(info)));
+    varve_http_publish_volume(context, "destroy", info);
     varve_http_reply_json(request, 200, NULL);
 }
 
@@ -260,10 +348,15 @@ const VarveHttpRoute varve_http_volume_routes[] = {
     {"GET", "/storage/volumes", list_volumes, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id", get_volume, VARVE_HTTP_DEFAULT},
     {"DELETE", "/storage/volumes/:id", destroy_volume, VARVE_HTTP_DEFAULT},
+    {"PUT", "/storage/volumes/:id/meta", replace_meta, VARVE_HTTP_DEFAULT},
+    {"PATCH", "/storage/volumes/:id/meta", patch_meta, VARVE_HTTP_DEFAULT},
     {"PUT", "/storage/volumes/:id/snapshot", snapshot_volume, VARVE_HTTP_DEFAULT},
     {"PUT", "/storage/volumes/:id/fork", fork_volume, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id/snapshots", list_snapshots, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id/haves", list_haves, VARVE_HTTP_DEFAULT},
     {"GET", "/storage/volumes/:id/send", varve_http_send_volume, VARVE_HTTP_DEFAULT},
+    {"GET", "/storage/volumes/:id/receive", varve_http_offer_receiving, VARVE_HTTP_DEFAULT},
+    {"POST", "/storage/volumes/:id/receive", varve_http_receive_volume, VARVE_HTTP_UPLOAD},
+    {"POST", "/storage/volumes/:id/pull_snapshot", varve_http_pull_snapshot, VARVE_HTTP_DEFAULT},
     {NULL},
 };

@@ -11,6 +11,8 @@ struct VarveHttpApi {
     GArray *fds;         /* unix sockets that are not served yet */
     int tcp;             /* the same; -1: none */
     VarveHttpAuth *auth;
+    VarveHttpServer *docker; /* NULL: there is none */
+    VarveSocket *docker_socket;
 };
 
 static const VarveHttpRoute *const services[] = {
@@ -48,6 +50,23 @@ make_socket(VarveHttpApi *self, const VarveConfig *config, GError **error)
     return TRUE;
 }
 
+/* A server of its own: none of its routes is to be had by the API's sockets. */
+static gboolean
+make_docker(VarveHttpApi *self, const VarveConfig *config, GError **error)
+{
+    const VarveHttpLimits limits = {0};
+    if (config->docker_socket == NULL)
+        return TRUE;
+    self->docker_socket = varve_socket_new(config->docker_socket, NULL, error);
+    if (self->docker_socket == NULL) {
+        g_prefix_error(error, "section [docker]: ");
+        return FALSE;
+    }
+    self->docker = varve_http_server_new(&limits);
+    varve_log(VARVE_LOG_INFO, "docker's volume plugin", "socket", config->docker_socket, NULL);
+    return TRUE;
+}
+
 static gboolean
 make_tcp(VarveHttpApi *self, const VarveConfig *config, GError **error)
 {
@@ -78,13 +97,15 @@ VarveHttpApi *
 varve_http_api_new(const VarveConfig *config, GArray *handed_over, GError **error)
 {
     VarveHttpApi *self = g_new0(VarveHttpApi, 1);
-    const VarveHttpLimits limits = {0};
+    const VarveHttpLimits limits = {.idle_seconds = config->http_timeout};
     self->fds = g_array_ref(handed_over);
     self->tcp = -1;
     self->context.server = varve_http_server_new(&limits);
-    if (make_socket(self, config, error) && make_tcp(self, config, error))
+    self->context.hosts = config->hosts;
+    if (!make_socket(self, config, error) || !make_tcp(self, config, error))
+        g_prefix_error(error, "section [http]: ");
+    else if (make_docker(self, config, error))
         return self;
-    g_prefix_error(error, "section [http]: ");
     varve_http_api_free(self);
     return NULL;
 }
@@ -101,6 +122,10 @@ listen_all(VarveHttpApi *self, GError **error)
         if (!varve_http_server_listen(server, fd, NULL, error))
             return FALSE;
     }
+    if (self->docker != NULL &&
+        !varve_http_server_listen(self->docker, varve_socket_steal_fd(self->docker_socket), NULL,
+                                  error))
+        return FALSE;
     if (self->tcp < 0)
         return TRUE;
     int fd = self->tcp;
@@ -123,25 +148,37 @@ varve_http_api_start(VarveHttpApi *self, VarveEngine *engine, VarveVolumes *volu
     context->volume_events = varve_http_server_add_hub(context->server);
     for (gsize i = 0; i < G_N_ELEMENTS(services); i++)
         varve_http_server_add_routes(context->server, services[i], context);
+    if (self->docker != NULL)
+        varve_http_server_add_routes(self->docker, varve_docker_routes, context);
     if (listen_all(self, error))
         return TRUE;
     g_prefix_error(error, "section [http]: ");
     return FALSE;
 }
 
+static void
+remove_socket(VarveSocket **socket)
+{
+    if (*socket != NULL)
+        varve_socket_unlink(*socket);
+    g_clear_pointer(socket, varve_socket_free);
+}
+
 void
 varve_http_api_stop(VarveHttpApi *self, guint grace_ms)
 {
-    if (self->socket != NULL)
-        varve_socket_unlink(self->socket);
-    g_clear_pointer(&self->socket, varve_socket_free);
+    remove_socket(&self->socket);
+    remove_socket(&self->docker_socket);
     varve_http_server_stop(self->context.server, grace_ms);
+    if (self->docker != NULL)
+        varve_http_server_stop(self->docker, grace_ms);
 }
 
 gboolean
 varve_http_api_finish(VarveHttpApi *self)
 {
-    return varve_http_server_finish(self->context.server);
+    gboolean finished = self->docker == NULL || varve_http_server_finish(self->docker);
+    return varve_http_server_finish(self->context.server) && finished;
 }
 
 void
@@ -149,9 +186,9 @@ varve_http_api_free(VarveHttpApi *self)
 {
     if (self == NULL)
         return;
-    if (self->socket != NULL)
-        varve_socket_unlink(self->socket);
-    varve_socket_free(self->socket);
+    remove_socket(&self->socket);
+    remove_socket(&self->docker_socket);
+    g_clear_pointer(&self->docker, varve_http_server_free);
     varve_http_server_free(self->context.server);
     for (guint i = 0; i < self->fds->len; i++)
         close(g_array_index(self->fds, int, i));

@@ -10,6 +10,7 @@
  *     http-pools.c      providers
  *     http-volumes.c    volumes
  *     http-images.c     images
+ *     docker-volumes.c  volumes as docker and podman know them, on a socket and a server of its own
  *
  * A handler translates, and calls one function of the library.
  */
@@ -26,6 +27,7 @@ typedef struct {
     VarveVolumes *volumes;
     VarveImages *images;
     VarveGrpcServer *grpc;
+    const VarveHosts *hosts;
     VarveHttpServer *server;
     VarveHttpHub *volume_events;
     gint64 started; /* microseconds of the monotonic clock */
@@ -36,6 +38,7 @@ extern const VarveHttpRoute varve_http_metrics_routes[];
 extern const VarveHttpRoute varve_http_pool_routes[];
 extern const VarveHttpRoute varve_http_volume_routes[];
 extern const VarveHttpRoute varve_http_image_routes[];
+extern const VarveHttpRoute varve_docker_routes[];
 
 /* Takes the sockets; who connects waits. handed_over: GArray of int, from systemd. */
 VarveHttpApi *varve_http_api_new(const VarveConfig *config, GArray *handed_over, GError **error);

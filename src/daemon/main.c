@@ -77,6 +77,7 @@ print_config_help(void)
     g_autoptr(GString) text =
         g_string_new("# varved.conf(5). What is commented out stands at its default.\n\n");
     varve_config_describe(text);
+    varve_config_describe_hosts(text);
     varve_pools_describe(text);
     fputs(text->str, stdout);
     return EXIT_SUCCESS;
