@@ -6,10 +6,10 @@
 # they are offered; names that hold a control character are not offered.
 
 _varve_pool_verbs="create ls inspect rm drivers"
-_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package send receive haves usage label rm"
+_varve_snapshot_verbs="prepare view commit capture mounts mount umount stat ls tree diff package send receive haves transfers usage label rm"
 _varve_image_verbs="ls inspect history import pull push unpack commit export tag rm prune"
 _varve_container_verbs="ls rm prune"
-_varve_volume_verbs="create ls inspect snapshot fork import haves mount umount rm"
+_varve_volume_verbs="create ls inspect snapshot fork set release import haves send receive pull replicate push backups mount umount rm"
 _varve_system_verbs="info cleanup"
 _varve_run_options="--name --rm --tty --env --env-file --volume --workdir --user --entrypoint --hostname
     --network --read-only --memory --cpus --pids-limit --cap-add --cap-drop --seccomp --new-privileges --label
@@ -64,15 +64,16 @@ _varve_arguments() {
     "snapshot commit 1" | "snapshot capture 1") _varve_names snapshot ls kind==active ;;
     "snapshot mounts 0" | "snapshot mount 0") _varve_names snapshot ls kind==active kind==view ;;
     "snapshot stat 0" | "snapshot diff 0" | "snapshot package 0" | "snapshot send 0" | "snapshot haves 0" | "image commit 0" | "snapshot label 0") _varve_names snapshot ls ;;
+    "snapshot transfers "*) _varve_names snapshot transfers ;;
     "snapshot rm "* | "snapshot usage "*) _varve_names snapshot ls ;;
     "image inspect 0" | "image history 0" | "image unpack 0" | "image tag 0" | "image push 0") _varve_names image ls ;;
     "image export "* | "image rm "* | "image pull 0") _varve_names image ls ;;
     "image import 0") _varve_files ;;
     "run  0") _varve_names image ls ;;
     "container rm "*) _varve_names container ls ;;
-    "volume snapshot 0") _varve_names volume ls --volumes ;;
-    "volume fork 0") _varve_names volume ls --snapshots ;;
-    "volume inspect 0" | "volume haves 0" | "volume mount 0" | "volume umount 0" | "volume rm "*) _varve_names volume ls ;;
+    "volume snapshot 0" | "volume replicate 0" | "volume receive 0") _varve_names volume ls --volumes ;;
+    "volume fork 0" | "volume send 0" | "volume push 0") _varve_names volume ls --snapshots ;;
+    "volume inspect 0" | "volume haves 0" | "volume set 0" | "volume release 0" | "volume mount 0" | "volume umount 0" | "volume rm "*) _varve_names volume ls ;;
     "volume import 0") _varve_files ;;
     "volume mount 1" | "volume umount 1") _varve_directories ;;
     "snapshot mount 1" | "snapshot umount 0") _varve_directories ;;
@@ -92,8 +93,12 @@ _varve_options() {
     "snapshot tree") options+=" --full --usage" ;;
     "snapshot diff") options+=" --summary --quiet --null" ;;
     "snapshot package") options+=" --output --compression" ;;
-    "snapshot send") options+=" --base --accept --format --compression" ;;
-    "snapshot receive") options+=" --label" ;;
+    "snapshot send" | "volume send")
+        options+=" --base --haves-from --accept --format --compression --resume"
+        ;;
+    "snapshot receive") options+=" --label --keep" ;;
+    "snapshot transfers") options+=" --token --forget --quiet --null" ;;
+    "volume receive") options+=" --keep" ;;
     "snapshot usage") options+=" --full" ;;
     "image ls") options+=" --full --quiet --null" ;;
     "image inspect") options+=" --platform --raw" ;;
@@ -110,9 +115,17 @@ _varve_options() {
     "container ls") options+=" --full --quiet --null" ;;
     "container rm") options+=" --force" ;;
     "volume create" | "volume fork") options+=" --meta --type --size --no-mount" ;;
+    "volume set") options+=" --meta --unset" ;;
     "volume import") options+=" --meta --type --no-mount" ;;
     "volume snapshot") options+=" --meta --no-mount --freeze" ;;
     "volume ls") options+=" --meta --type --of --volumes --snapshots --full --quiet --null" ;;
+    "volume pull") options+=" --snapshot --config --to --no-volume --no-mount --mirror" ;;&
+    "volume push") options+=" --full --force" ;;&
+    "volume backups") options+=" --full --quiet --null --mirror" ;;&
+    "volume pull" | "volume push" | "volume backups")
+        options+=" --creds --password-file --auth-file --plain-http --ca --certs --retries --progress"
+        ;;
+    "volume replicate") options+=" --keep --config" ;;
     "volume haves") options+=" --quiet --null" ;;
     "volume mount" | "volume umount") options+=" --all" ;;
     "volume rm") options+=" --recursive --only" ;;
@@ -127,7 +140,7 @@ _varve_values() {
     "run --env" | "run -e" | "run --workdir" | "run -w" | "run --user" | "run -u" | "run --memory" | "run -m") return ;;
     "run --entrypoint" | "run --hostname" | "run --cpus" | "run --pids-limit" | "run --cap-"*) return ;;
     "run --env-file" | "run --volume" | "run -v") _varve_files && return ;;
-    "volume --meta" | "volume -m" | "volume --type" | "volume -t" | "volume --size") return ;;
+    "volume --meta" | "volume -m" | "volume --type" | "volume -t" | "volume --size" | "volume --unset") return ;;
     "volume --of") _varve_names volume ls --volumes && return ;;
     "run --network") _varve_words none host && return ;;
     "run --runtime") _varve_words runc crun && return ;;
@@ -140,7 +153,8 @@ _varve_values() {
     --creds | --mirror | --jobs | -j | --retries) COMPREPLY=() ;;
     --from) _varve_names image ls ;;
     --compression) _varve_words gzip zstd none ;;
-    --output | -o | --password-file | --auth-file | --ca) _varve_files ;;
+    --output | -o | --password-file | --auth-file | --ca | --config | --haves-from) _varve_files ;;
+    --accept | --resume) COMPREPLY=() ;;
     --format | -f) _varve_words oci dir docker ;;
     --platform) _varve_words linux/amd64 linux/arm64 linux/arm/v7 ;;
     --pull) _varve_words missing always never ;;
@@ -168,7 +182,8 @@ _varve() {
         --creds | --password-file | --auth-file | --ca | --certs | --mirror | --jobs | -j | --retries) ;;
         --from | --author | -a | --message | --change | -c | --compression) ;;
         --env | -e | --env-file | --volume | -v | --workdir | -w | --user | -u | --entrypoint) ;;
-        --meta | --type | --size | --of) ;;
+        --meta | --type | --size | --of | --config) ;;
+        --base | -b | --haves-from | --accept | --resume) ;;
         --hostname | --network | --memory | --cpus | --pids-limit | --cap-add | --cap-drop | --seccomp | --runtime | --pull) ;;
         *)
             case $word in

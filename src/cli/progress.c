@@ -100,7 +100,10 @@ append_row(GString *text, const Row *row, guint width)
     if (is_busy(row->stage)) {
         g_autofree char *done = cli_format_size(row->done);
         g_autofree char *rate = cli_format_size(rate_of(row->done - row->first, row->started));
-        g_string_append_printf(line, "  %10s of %s, %s/s", done, total, rate);
+        g_string_append_printf(line, "  %10s", done);
+        if (row->total > 0)
+            g_string_append_printf(line, " of %s", total);
+        g_string_append_printf(line, ", %s/s", rate);
     } else {
         g_string_append_printf(line, "  %10s", total);
     }

@@ -1,147 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/json.h"
+#include "cli/names.h"
 #include "cli/snapshot.h"
+#include "cli/table.h"
 #include "cli/text.h"
+#include "cli/transfer.h"
 #include <stdio.h>
-#include <unistd.h>
 
-#define option cli_snapshot_options
-
-/* --- options ---------------------------------------------------------------------------------- */
-
-static gboolean
-choose(const char *name, const char *text, const char *const *words, guint n, guint *choice,
-       GError **error)
+static char *
+find_base(const Cli *cli, VarvePool *pool, const char *base, GError **error)
 {
-    GString *all = g_string_new(NULL);
-    for (*choice = 0; *choice < n; ++*choice) {
-        if (text == NULL || g_str_equal(text, words[*choice])) {
-            g_string_free(all, TRUE);
-            return TRUE;
-        }
-        g_string_append_printf(all, "%s%s", *choice > 0 ? ", " : "", words[*choice]);
-    }
-    g_autofree char *known = g_string_free(all, FALSE);
-    return cli_usage_error(error, "--%s is one of %s, not '%s'", name, known, text);
+    return varve_snapshot_uuid(pool, base, error);
 }
-
-static gboolean
-read_options(VarveSendOptions *options, GError **error)
-{
-    static const char *const formats[] = {[VARVE_TRANSFER_AUTO] = "auto",
-                                          [VARVE_TRANSFER_PORTABLE] = "portable",
-                                          [VARVE_TRANSFER_NATIVE] = "native"};
-    static const char *const compressions[] = {
-        [VARVE_TRANSFER_ZSTD_AUTO] = "auto", [VARVE_TRANSFER_PLAIN] = "none"};
-    guint format, compression;
-    if (!choose("format", option.format, formats, G_N_ELEMENTS(formats), &format, error) ||
-        !choose("compression", option.compression, compressions, G_N_ELEMENTS(compressions),
-                &compression, error))
-        return FALSE;
-    options->format = (VarveTransferFormat)format;
-    options->compression = (VarveTransferCompression)compression;
-    options->formats = (const char *const *)option.accept;
-    return TRUE;
-}
-
-/* A base is told by its name here, or by its universal id. */
-static char **
-read_bases(const Cli *cli, GError **error)
-{
-    g_autoptr(GPtrArray) haves = g_ptr_array_new_with_free_func(g_free);
-    for (char **base = option.base; base != NULL && *base != NULL; base++) {
-        g_autoptr(GError) failure = NULL;
-        char *uuid = varve_snapshot_uuid(cli->pool, *base, &failure);
-        gboolean is_uuid = g_uuid_string_is_valid(*base);
-        if (uuid == NULL && !is_uuid) {
-            g_propagate_error(error, g_steal_pointer(&failure));
-            return NULL;
-        }
-        g_ptr_array_add(haves, uuid != NULL ? uuid : g_strdup(*base));
-    }
-    g_ptr_array_add(haves, NULL);
-    return (char **)g_ptr_array_free(g_steal_pointer(&haves), FALSE);
-}
-
-/* --- what is told ----------------------------------------------------------------------------- */
-
-static json_t *
-transfer_to_json(const VarveTransfer *transfer)
-{
-    json_t *object = json_object();
-    cli_json_set(object, "name", transfer->name);
-    cli_json_set(object, "uuid", transfer->uuid);
-    cli_json_set(object, "base", transfer->base);
-    cli_json_set(object, "format", transfer->format);
-    cli_json_set(object, "digest", transfer->digest);
-    cli_json_set_int(object, "bytes", transfer->bytes);
-    cli_json_set_int(object, "payload", transfer->payload);
-    cli_json_set_int(object, "entries", transfer->entries);
-    return object;
-}
-
-/* Standard output may have the stream: then it is told on the other one. */
-static void
-tell(const Cli *cli, const char *done, const VarveTransfer *transfer, gboolean to_stdout)
-{
-    cli_clear_progress();
-    if (cli->json && to_stdout) {
-        cli_json_print(transfer_to_json(transfer));
-        return;
-    }
-    if (cli->json) {
-        json_t *object = transfer_to_json(transfer);
-        json_dumpf(object, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
-        fputc('\n', stderr);
-        json_decref(object);
-        return;
-    }
-    g_autofree char *name = cli_display_name(transfer->name, FALSE);
-    g_autofree char *bytes = cli_format_size(transfer->bytes);
-    g_autofree char *payload = cli_format_size(transfer->payload);
-    fprintf(stderr, "%s '%s', %s: %s, %s as a stream\n", done, name,
-            transfer->base != NULL ? "the difference" : "in full", payload, bytes);
-    if (to_stdout)
-        printf("%s\n", transfer->uuid);
-}
-
-/* --- verbs ------------------------------------------------------------------------------------ */
 
 gboolean
 cli_snapshot_send(const Cli *cli, char **args, GError **error)
 {
-    VarveSendOptions options = {.format = VARVE_TRANSFER_AUTO};
-    VarveTransferFile file = {STDOUT_FILENO, cli->engine};
-    g_auto(VarveTransfer) transfer = {0};
-    if (!read_options(&options, error))
-        return FALSE;
-    if (isatty(STDOUT_FILENO))
-        return cli_usage_error(error, "a stream is nothing for a terminal: lead it to a file or to "
-                                      "another program");
-    g_auto(GStrv) haves = read_bases(cli, error);
-    if (haves == NULL)
-        return FALSE;
-    options.haves = (const char *const *)haves;
-    if (!varve_snapshot_send(cli->pool, args[0], &options, varve_transfer_sink(&file), &transfer,
-                             error))
-        return FALSE;
-    tell(cli, "sent", &transfer, FALSE);
-    return TRUE;
+    return cli_transfer_send(cli, cli->pool, args[0], find_base, error);
+}
+
+static gboolean
+receive(VarveSource source, const VarveReceiveOptions *options, VarveTransfer *transfer,
+        gpointer pool, GError **error)
+{
+    return varve_snapshot_receive(pool, source, options, transfer, error);
 }
 
 gboolean
 cli_snapshot_receive(const Cli *cli, char **args, GError **error)
 {
-    const VarveReceiveOptions options = {.labels = option.labels, .name = args[0]};
-    VarveTransferFile file = {STDIN_FILENO, cli->engine};
+    VarveReceiveOptions options = {.labels = cli_snapshot_options.labels, .name = args[0]};
     g_auto(VarveTransfer) transfer = {0};
-    if (isatty(STDIN_FILENO))
-        return cli_usage_error(error, "the stream is read from standard input, which is a terminal "
-                                      "here");
-    if (!varve_snapshot_receive(cli->pool, varve_transfer_source(&file), &options, &transfer,
-                                error))
+    if (!cli_transfer_receive(cli, &options, receive, cli->pool, &transfer, error))
         return FALSE;
-    tell(cli, "received", &transfer, TRUE);
+    if (cli->json)
+        cli_transfer_print(&transfer);
+    else
+        puts(transfer.uuid);
     return TRUE;
 }
 
@@ -161,4 +56,98 @@ cli_snapshot_haves(const Cli *cli, char **args, GError **error)
     for (char **uuid = haves; *uuid != NULL; uuid++)
         printf("%s\n", *uuid);
     return TRUE;
+}
+
+/* --- what is kept ----------------------------------------------------------------------------- */
+
+static json_t *
+kept_to_json(const VarveKeptTransfer *kept)
+{
+    json_t *object = json_object();
+    cli_json_set(object, "uuid", kept->uuid);
+    cli_json_set(object, "name", kept->name);
+    cli_json_set(object, "base", kept->base);
+    cli_json_set(object, "format", kept->format);
+    cli_json_set_int(object, "bytes", kept->bytes);
+    cli_json_set_int(object, "expected", kept->expected);
+    cli_json_set_time(object, "touched_at", kept->touched);
+    json_object_set_new(object, "busy", json_boolean(kept->busy));
+    return object;
+}
+
+static void
+add_row(CliTable *table, const VarveKeptTransfer *kept)
+{
+    cli_table_add(table, cli_escape(kept->uuid), cli_display_name(kept->name, FALSE),
+                  cli_escape(kept->format), cli_format_size(kept->bytes),
+                  cli_format_time(kept->touched), g_strdup(kept->busy ? "yes" : "no"));
+}
+
+static gboolean
+list_transfers(const Cli *cli, GError **error)
+{
+    gsize count = 0;
+    g_autoptr(GPtrArray) all = varve_pool_kept_transfers(cli->pool, error);
+    if (all == NULL)
+        return FALSE;
+    g_autoptr(CliTable) table = cli_table_new("UUID|NAME|FORMAT|>KEPT|TOUCHED|BUSY");
+    for (guint i = 0; i < all->len; i++) {
+        const VarveKeptTransfer *kept = all->pdata[i];
+        if (cli_names_wanted())
+            cli_names_print(kept->uuid);
+        else if (cli->json)
+            cli_json_list_add(&count, kept_to_json(kept));
+        else
+            add_row(table, kept);
+    }
+    if (cli->json && !cli_names_wanted())
+        cli_json_list_end(&count);
+    else if (all->len > 0 && !cli_names_wanted())
+        cli_table_print(table);
+    return TRUE;
+}
+
+static gboolean
+print_token(const Cli *cli, const char *uuid, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autofree char *token = varve_pool_resume_token(cli->pool, uuid, &failure);
+    if (token == NULL && failure == NULL)
+        g_set_error(&failure, VARVE_ERROR, VARVE_ERROR_NOT_FOUND, "nothing is kept of %s", uuid);
+    if (failure != NULL) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return FALSE;
+    }
+    if (cli->json) {
+        json_t *object = json_object();
+        cli_json_set(object, "uuid", uuid);
+        cli_json_set(object, "resume", token);
+        cli_json_print(object);
+    } else {
+        puts(token);
+    }
+    return TRUE;
+}
+
+static gboolean
+forget_one(const char *uuid, gpointer pool, GError **error)
+{
+    return varve_pool_forget_transfer(pool, uuid, error);
+}
+
+gboolean
+cli_snapshot_transfers(const Cli *cli, char **args, GError **error)
+{
+    const struct CliSnapshotOptions *o = &cli_snapshot_options;
+    if (o->token && o->forget)
+        return cli_usage_error(error, "--token and --forget are opposites");
+    if ((o->token || o->forget) != (args[0] != NULL))
+        return cli_usage_error(error, "--token and --forget are of a UUID, a list of all of them");
+    if (o->forget)
+        return cli_for_each(cli, args, forget_one, cli->pool, error);
+    if (!o->token)
+        return list_transfers(cli, error);
+    if (args[1] != NULL)
+        return cli_usage_error(error, "--token is of one UUID");
+    return print_token(cli, args[0], error);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/snapshot.h"
+#include "cli/transfer.h"
 
 struct CliSnapshotOptions cli_snapshot_options;
 #define option cli_snapshot_options
@@ -66,21 +67,17 @@ static const GOptionEntry package_options[] = {
     {NULL},
 };
 
-static const GOptionEntry send_options[] = {
-    {"base", 'b', 0, G_OPTION_ARG_FILENAME_ARRAY, &option.base,
-     "what the receiver has: a name here or a universal id; may be repeated", "BASE"},
-    {"accept", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.accept,
-     "a driver's own format that the receiver takes; may be repeated", "FORMAT"},
-    {"format", 0, 0, G_OPTION_ARG_FILENAME, &option.format,
-     "auto, the default: the driver's own if it is accepted; portable; or native", "KIND"},
-    {"compression", 0, 0, G_OPTION_ARG_FILENAME, &option.compression,
-     "auto, the default: zstd where it gains; or none", "KIND"},
-    {NULL},
-};
-
 static const GOptionEntry receive_options[] = {
     {"label", 'l', G_OPTION_FLAG_FILENAME, G_OPTION_ARG_CALLBACK, (gpointer)add_label,
      "a label; may be repeated", "KEY=VALUE"},
+    CLI_KEEP_OPTION,
+    {NULL},
+};
+
+static const GOptionEntry transfers_options[] = {
+    {"token", 0, 0, G_OPTION_ARG_NONE, &option.token,
+     "print what a sender needs to go on: send NAME --resume TOKEN", NULL},
+    {"forget", 0, 0, G_OPTION_ARG_NONE, &option.forget, "forget them", NULL},
     {NULL},
 };
 
@@ -272,7 +269,7 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "send",
-        .synopsis = "NAME [--base BASE]... [--accept FORMAT]... [--format KIND]",
+        .synopsis = "NAME [--base BASE]... [OPTION]... | NAME --resume TOKEN",
         .summary = "Write a committed snapshot to standard output, for another pool",
         .about =
             "In full, or the difference to the newest BASE that it stands on. Every driver takes\n"
@@ -281,7 +278,7 @@ static const CliVerb verbs[] = {
                    "varve snapshot send tuesday --base monday | ssh host varve snapshot receive\n",
         .min_args = 1,
         .max_args = 1,
-        .options = send_options,
+        .options = cli_send_options,
         .needs = CLI_NEEDS_POOL,
         .flags = VARVE_ENGINE_MUST_EXIST,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
@@ -289,7 +286,7 @@ static const CliVerb verbs[] = {
     },
     {
         .name = "receive",
-        .synopsis = "[NAME] [--label KEY=VALUE]...",
+        .synopsis = "[NAME] [--label KEY=VALUE]... [--keep]",
         .summary = "Make a committed snapshot of a stream on standard input",
         .about =
             "Under the name that it has where it comes from, or under NAME; with the labels that\n"
@@ -316,6 +313,24 @@ static const CliVerb verbs[] = {
         .flags = CLI_LOOK,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
         .run = cli_snapshot_haves,
+    },
+    {
+        .name = "transfers",
+        .synopsis = "[-q [-0]] | --token UUID | --forget UUID...",
+        .summary = "List what is kept of transfers that broke off",
+        .about = "By the universal ids of what was received with --keep. What nobody went on with\n"
+                 "for seven days is forgotten.",
+        .example = "varve snapshot transfers\n"
+                   "token=$(ssh host varve snapshot transfers --token UUID)\n"
+                   "varve snapshot send monday --resume \"$token\" |\n"
+                   "    ssh host varve snapshot receive --keep\n",
+        .max_args = CLI_ANY_ARGS,
+        .options = transfers_options,
+        .lists_names = TRUE,
+        .needs = CLI_NEEDS_POOL,
+        .flags = CLI_LOOK,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = "'varve snapshot transfers' lists what is kept"},
+        .run = cli_snapshot_transfers,
     },
     {
         .name = "usage",

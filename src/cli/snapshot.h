@@ -11,11 +11,11 @@ extern struct CliSnapshotOptions {
     GHashTable *labels;
     char *mount;
     char *parent;
-    char *output, *compression, *format;
-    char **base, **accept;
+    char *output, *compression;
     gboolean full;
     gboolean usage;
     gboolean summary;
+    gboolean token, forget;
 } cli_snapshot_options;
 
 /* --- snapshot-change.c --------------------------------------------------------------------- */
@@ -57,6 +57,7 @@ gboolean cli_snapshot_diff(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_send(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_receive(const Cli *cli, char **args, GError **error);
 gboolean cli_snapshot_haves(const Cli *cli, char **args, GError **error);
+gboolean cli_snapshot_transfers(const Cli *cli, char **args, GError **error);
 
 /* --- snapshot-tree.c ----------------------------------------------------------------------- */
 

@@ -8,8 +8,8 @@
 /* --- one ---------------------------------------------------------------------------------------
  */
 
-static json_t *
-volume_to_json(const VarveVolumeInfo *info)
+json_t *
+cli_volume_to_json(const VarveVolumeInfo *info)
 {
     json_t *object = json_object();
     cli_json_set(object, "id", info->id);
@@ -22,6 +22,9 @@ volume_to_json(const VarveVolumeInfo *info)
     cli_json_set_int(object, "size", info->size);
     cli_json_set(object, "path", info->path);
     json_object_set_new(object, "mounted", json_boolean(info->mounted));
+    json_object_set_new(object, "holders", json_array());
+    for (char **holder = info->holders; *holder != NULL; holder++)
+        json_array_append_new(json_object_get(object, "holders"), json_string(*holder));
     json_object_set_new(object, "unattended", json_boolean(info->unattended));
     json_object_set_new(object, "snapshot", json_boolean(info->snapshot));
     cli_json_set(object, "of", info->of);
@@ -59,6 +62,8 @@ print_fields(const VarveVolumeInfo *info)
         cli_table_add(table, g_strdup("size"), cli_format_size(info->size));
     add_field(table, "path", info->path);
     add_field(table, "mounted", info->mounted ? "yes" : info->unattended ? "not wanted" : "no");
+    for (char **holder = info->holders; *holder != NULL; holder++)
+        add_field(table, "held by", *holder);
     g_autofree const char **keys = cli_sorted_keys(info->meta);
     for (gsize i = 0; keys[i] != NULL; i++) {
         g_autofree char *pair =
@@ -72,7 +77,7 @@ void
 cli_print_volume(const Cli *cli, const VarveVolumeInfo *info)
 {
     if (cli->json)
-        cli_json_print(volume_to_json(info));
+        cli_json_print(cli_volume_to_json(info));
     else
         print_fields(info);
 }
@@ -129,7 +134,7 @@ cli_volume_ls(const Cli *cli, char **args, GError **error)
         if (cli_names_wanted())
             cli_names_print(info->id);
         else if (cli->json)
-            cli_json_list_add(&count, volume_to_json(info));
+            cli_json_list_add(&count, cli_volume_to_json(info));
         else
             add_row(table, info);
     }

@@ -2,9 +2,10 @@
 #include "cli/volume.h"
 #include "cli/json.h"
 #include "cli/run.h"
+#include "cli/transfer.h"
 #include <stdio.h>
 
-struct CliVolumeOptions cli_volume_options;
+struct CliVolumeOptions cli_volume_options = {.keep = 7};
 #define option cli_volume_options
 
 static gboolean
@@ -83,62 +84,6 @@ import(const Cli *cli, char **args, GError **error)
            tell_made(cli, varve_volumes_import(volumes, args[0], &options, error));
 }
 
-/* --- mounting ----------------------------------------------------------------------------------
- */
-
-static gboolean
-on_all(const Cli *cli, VarveVolumes *volumes,
-       gboolean (*all)(VarveVolumes *volumes, VarveVolumesResult *result, GError **error),
-       const char *done, GError **error)
-{
-    VarveVolumesResult result;
-    if (!all(volumes, &result, error))
-        return FALSE;
-    if (cli->json) {
-        json_t *object = json_object();
-        cli_json_set_int(object, done, result.done);
-        cli_json_set_int(object, "failed", result.failed);
-        cli_json_print(object);
-    }
-    if (result.failed == 0)
-        return TRUE;
-    g_set_error(error, VARVE_ERROR, VARVE_ERROR_UNAVAILABLE,
-                "%" G_GUINT64_FORMAT " volumes were skipped", result.failed);
-    return FALSE;
-}
-
-static gboolean
-check_all(char **args, GError **error)
-{
-    if (option.all == (args[0] == NULL))
-        return TRUE;
-    return cli_usage_error(error, option.all ? "--all stands alone" : "name a volume, or --all");
-}
-
-static gboolean
-mount_volume(const Cli *cli, char **args, GError **error)
-{
-    if (!check_all(args, error))
-        return FALSE;
-    g_autoptr(VarveVolumes) volumes = varve_volumes_open(cli->engine, error);
-    if (volumes == NULL)
-        return FALSE;
-    return option.all ? on_all(cli, volumes, varve_volumes_mount_all, "mounted", error)
-                      : varve_volumes_mount(volumes, args[0], args[1], error);
-}
-
-static gboolean
-umount_volume(const Cli *cli, char **args, GError **error)
-{
-    if (!check_all(args, error))
-        return FALSE;
-    g_autoptr(VarveVolumes) volumes = varve_volumes_open(cli->engine, error);
-    if (volumes == NULL)
-        return FALSE;
-    return option.all ? on_all(cli, volumes, varve_volumes_unmount_all, "unmounted", error)
-                      : varve_volumes_unmount(volumes, args[0], args[1], error);
-}
-
 /* --- removing ----------------------------------------------------------------------------------
  */
 
@@ -207,12 +152,27 @@ static const GOptionEntry ls_options[] = {
      NULL},
     {NULL},
 };
+static const GOptionEntry set_options[] = {
+    META,
+    {"unset", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &option.unset,
+     "the key of a pair that goes; may be repeated", "KEY"},
+    {NULL},
+};
 static const GOptionEntry all_options[] = {ALL, {NULL}};
 static const GOptionEntry rm_options[] = {
     {"recursive", 'r', 0, G_OPTION_ARG_NONE, &option.recursive,
      "remove what stands on it first, volumes too", NULL},
     {"only", 0, 0, G_OPTION_ARG_NONE, &option.only,
-     "on btrfs and native: let what stands on it go on without it", NULL},
+     "except on overlay: let what stands on it go on without it", NULL},
+    {NULL},
+};
+
+static const GOptionEntry receive_options[] = {CLI_KEEP_OPTION, {NULL}};
+
+static const GOptionEntry replicate_options[] = {
+    {"keep", 'k', 0, G_OPTION_ARG_INT, &option.keep,
+     "leave so many of its snapshots on each side (default: 7)", "N"},
+    CLI_CONFIG_OPTION,
     {NULL},
 };
 
@@ -289,6 +249,36 @@ static const CliVerb verbs[] = {
         .run = fork_volume,
     },
     {
+        .name = "set",
+        .synopsis = "ID [--meta KEY=VALUE]... [--unset KEY]...",
+        .summary = "Change the meta of a volume or snapshot",
+        .about = "The pairs that are not named stay.",
+        .example = "varve volume set db --meta app=shop --unset owner\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = set_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_volume_set,
+    },
+    {
+        .name = "release",
+        .synopsis = "ID [HOLDER]",
+        .summary = "Say that a container engine does not use a volume any more",
+        .about =
+            "podman and docker say so themselves when a container ends. Where one was killed, or\n"
+            "cannot be asked any more, the volume stays in use until the host starts anew, or\n"
+            "until this. 'varve volume inspect' lists the holders; without HOLDER it is all.",
+        .example = "varve volume release db\n",
+        .min_args = 1,
+        .max_args = 2,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
+        .run = cli_volume_release,
+    },
+    {
         .name = "import",
         .synopsis = "FILE [NEW-ID] [OPTION]...",
         .summary = "Make a snapshot of what an image of ext4, squashfs or erofs holds",
@@ -320,6 +310,116 @@ static const CliVerb verbs[] = {
         .run = cli_volume_haves,
     },
     {
+        .name = "send",
+        .synopsis = "SNAPSHOT [--base BASE]... [OPTION]... | SNAPSHOT --resume TOKEN",
+        .summary = "Write a snapshot to standard output, for a volume elsewhere",
+        .about = "In full, or the difference to the newest BASE that it stands on.",
+        .example = "varve volume send db-1 | ssh host varve volume receive db\n"
+                   "ssh host varve volume haves -q db | varve volume send db-2 --haves-from - |\n"
+                   "    ssh host varve volume receive db\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = cli_send_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS,
+                 [VARVE_ERROR_FAILED_PRECONDITION] = "'varve volume snapshot' makes what can be "
+                                                     "sent"},
+        .run = cli_volume_send,
+    },
+    {
+        .name = "receive",
+        .synopsis = "ID [NEW-ID] [--keep]",
+        .summary = "Have a volume hold what a stream on standard input does",
+        .about =
+            "Makes a snapshot of the stream, and prints its id: NEW-ID, or the one that it has\n"
+            "where it comes from. The volume begins as that; what it held since its last snapshot\n"
+            "is gone. It is made if there is none, and may not be in use. A stream that is not\n"
+            "whole and unchanged is refused, and changes nothing.",
+        .example = "varve volume receive db < db-1.stream\n",
+        .min_args = 1,
+        .max_args = 2,
+        .options = receive_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .hint = {[VARVE_ERROR_ALREADY_EXISTS] = SEE_LS},
+        .run = cli_volume_receive,
+    },
+    {
+        .name = "pull",
+        .synopsis = "HOST/VOLUME | REGISTRY/REPOSITORY:TAG|@DIGEST [ID] [OPTION]...",
+        .summary = "Fetch a volume from another host, or from a registry",
+        .about =
+            "From a host: its newest snapshot, into the volume ID, which is made if it is not\n"
+            "there, or else holds what the snapshot held from then on; without ID into one that\n"
+            "is called as it is there. VOLUME may also be a snapshot. HOST is a section\n"
+            "[host HOST] of varved.conf(5). Prints the snapshot's id.\n"
+            "\n"
+            "From a registry, what was pushed there: a new volume ID, which begins as the newest\n"
+            "snapshot, or as the one that --to names. Prints the volume's id.\n"
+            "\n"
+            "What is here is not sent. It comes into the pool that --pool names, of whatever\n"
+            "driver. A transfer that breaks off is taken up again; after one that was given up\n"
+            "or killed the next pull goes on.",
+        .example = "varve volume pull backup/db\n"
+                   "varve volume pull registry.example:5000/backup/db:latest db-old --to "
+                   "db-monday\n",
+        .min_args = 1,
+        .max_args = 2,
+        .options = cli_volume_pull_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .run = cli_volume_pull,
+    },
+    {
+        .name = "replicate",
+        .synopsis = "VOLUME HOST [--keep N] [OPTION]...",
+        .summary = "Keep a volume of another host like one here",
+        .about =
+            "Takes a snapshot, sends what the host does not have of it into its volume of the\n"
+            "same id, and removes the oldest of the snapshots that it took before, on both sides:\n"
+            "where their driver can, which is not on overlay. Other snapshots are left\n"
+            "alone. For a timer: only one runs at a time (exit status 11 tells that another one\n"
+            "does), and what one did not finish the next one does.",
+        .example = "varve volume replicate db backup --keep 24\n",
+        .min_args = 2,
+        .max_args = 2,
+        .options = replicate_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .run = cli_volume_replicate,
+    },
+    {
+        .name = "push",
+        .synopsis = "[VOLUME@]SNAPSHOT REGISTRY/REPOSITORY:TAG [OPTION]...",
+        .summary = "Put a snapshot, and those that it stands on, into a registry",
+        .about =
+            "Any registry of images is a place for backups. What the tag has is not sent again:\n"
+            "only snapshots that are new to it are, each as the difference to one before it. A\n"
+            "snapshot counts as soon as it is there, so a push that was interrupted goes on when\n"
+            "it is repeated. With --full the tag begins anew, with this snapshot alone.",
+        .example = "varve volume push db@db-monday registry.example:5000/backup/db:latest\n",
+        .min_args = 2,
+        .max_args = 2,
+        .options = cli_volume_push_options,
+        .needs = CLI_NEEDS_ENGINE,
+        .flags = VARVE_ENGINE_MUST_EXIST,
+        .hint = {[VARVE_ERROR_FAILED_PRECONDITION] =
+                     "another tag has room for it; --force takes this one"},
+        .run = cli_volume_push,
+    },
+    {
+        .name = "backups",
+        .synopsis = "REGISTRY/REPOSITORY[:TAG|@DIGEST] [OPTION]... [-q [-0]]",
+        .summary = "List the snapshots that a registry has",
+        .about = "Of one tag, or of all in the repository.",
+        .example = "varve volume backups registry.example:5000/backup/db\n",
+        .min_args = 1,
+        .max_args = 1,
+        .options = cli_volume_backups_options,
+        .lists_names = TRUE,
+        .needs = CLI_NEEDS_NOTHING,
+        .run = cli_volume_backups,
+    },
+    {
         .name = "mount",
         .synopsis = "ID [DIR] | --all",
         .summary = "Mount a volume or snapshot at its place, and on a directory",
@@ -332,7 +432,7 @@ static const CliVerb verbs[] = {
         .needs = CLI_NEEDS_ENGINE,
         .flags = VARVE_ENGINE_MUST_EXIST,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
-        .run = mount_volume,
+        .run = cli_volume_mount,
     },
     {
         .name = "umount",
@@ -344,7 +444,7 @@ static const CliVerb verbs[] = {
         .needs = CLI_NEEDS_ENGINE,
         .flags = VARVE_ENGINE_MUST_EXIST,
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS},
-        .run = umount_volume,
+        .run = cli_volume_umount,
     },
     {
         .name = "rm",
@@ -353,7 +453,7 @@ static const CliVerb verbs[] = {
         .about =
             "What others stand on is refused: a volume stands on its last snapshot, a fork on\n"
             "what it was forked from. --recursive removes those as well; --only keeps them, with\n"
-            "all that they hold, on btrfs and native.",
+            "all that they hold, on all drivers but overlay.",
         .example = "varve volume rm db-test\n",
         .min_args = 1,
         .max_args = CLI_ANY_ARGS,
@@ -363,7 +463,7 @@ static const CliVerb verbs[] = {
         .hint = {[VARVE_ERROR_NOT_FOUND] = SEE_LS,
                  [VARVE_ERROR_FAILED_PRECONDITION] =
                      "--recursive removes all of them, volumes too; --only keeps "
-                     "them, on btrfs and native"},
+                     "them, except on overlay"},
         .run = rm,
     },
     {NULL},
