@@ -30,6 +30,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,39 @@ CLEAN = {"orphans": 0, "removed": 0, "containers": 0, "failed": 0}
 def pytest_configure(config):
     if os.geteuid() != 0:
         pytest.exit("the integration tests mount file systems: run them as root", 2)
+
+
+def driver_of(value):
+    """The driver that a test's parameter stands for, if it does: its name, or that and more."""
+    name = value[0] if isinstance(value, tuple) and value else value
+    return name if isinstance(name, str) and name in DRIVERS else None
+
+
+def same_but_for_drivers(item):
+    parameters = item.callspec.params.items() if hasattr(item, "callspec") else ()
+    return (item.path, item.originalname,
+            *sorted((name, repr(value)) for name, value in parameters if not driver_of(value)))
+
+
+def is_for_zfs(item):
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(driver_of(value) == "zfs" for value in parameters)
+
+
+def pytest_collection_modifyitems(config, items):
+    """$VARVE_TEST_ONE_DRIVER: of the same test over several drivers, one; which, changes from test to
+    test, so that each driver has its share."""
+    if not os.environ.get("VARVE_TEST_ONE_DRIVER"):
+        return
+    groups = {}
+    for item in items:
+        groups.setdefault(same_but_for_drivers(item), []).append(item)
+    kept = set()
+    for group in groups.values():
+        group = [item for item in group if not is_for_zfs(item)] or group
+        kept.add(group[zlib.crc32(group[0].originalname.encode()) % len(group)])
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 def wait_until(condition, what, timeout=TIMEOUT):
@@ -130,6 +164,13 @@ def xfs(make_fs):
     return make_fs("xfs")
 
 
+def need_zfs():
+    if not os.path.exists("/dev/zfs"):
+        pytest.skip("needs the kernel's zfs module: there is no /dev/zfs")
+    if not (BUILD / "src/libvarve-zfs.so").exists():
+        pytest.skip("the zfs driver was not built: libzfs_core was not there")
+
+
 @pytest.fixture
 def make_zpool(make_fs):
     """make_zpool(size="1G", place="/dev/shm") makes a zpool in a file and returns its name. It is
@@ -137,10 +178,7 @@ def make_zpool(make_fs):
     made = {}
 
     def make(size="1G", place="/dev/shm"):
-        if not os.path.exists("/dev/zfs"):
-            pytest.skip("needs the kernel's zfs module: there is no /dev/zfs")
-        if not (BUILD / "src/libvarve-zfs.so").exists():
-            pytest.skip("the zfs driver was not built: libzfs_core was not there")
+        need_zfs()
         file = tempfile.mktemp(prefix="varve-zpool-", dir=place)
         name = os.path.basename(file)
         subprocess.run(["truncate", "-s", size, file], check=True)
@@ -154,6 +192,12 @@ def make_zpool(make_fs):
         unmount_of(name)
         wait_until(lambda: destroyed(name), f"the zpool {name} to be free of users")
         os.unlink(file)
+
+
+def export(zpool):
+    """A mount namespace that another process made meanwhile has what is mounted there mounted too."""
+    command = ["zpool", "export", zpool]
+    wait_until(lambda: subprocess.run(command, timeout=TIMEOUT).returncode == 0, f"{command}")
 
 
 def destroyed(zpool):
@@ -173,13 +217,16 @@ def unmount_of(zpool):
 class Varve:
     """The command on one root. Calling it runs `varve --root ROOT ARGS...` and returns the
     CompletedProcess, with text in stdout and stderr. Any exit status but the expected one fails;
-    status=None takes all. More keywords go to subprocess.run."""
+    status=None takes all. More keywords go to subprocess.run. runner: a command to run it with."""
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root, runner=()):
+        self.root, self.runner = root, runner
+
+    def command(self, *args):
+        return [*self.runner, VARVE, "--root", self.root, *args]
 
     def __call__(self, *args, status=0, **kwargs):
-        command = [VARVE, "--root", self.root, *args]
+        command = self.command(*args)
         options = dict(capture_output=True, text=True, timeout=TIMEOUT) | kwargs
         done = subprocess.run(command, **options)
         told = done.stderr or ""

@@ -391,7 +391,8 @@ class Wire(contextlib.AbstractContextManager):
 
         .host           where to connect to instead
         .received       how many bytes went to clients; .sent: how many came from them
-        .hold_at        when that many went to clients, no more do; None: never
+        .hold_at        when that many went to a client over one connection, no more do there:
+                        the others' small answers come through; None: never
         .cut_at         when that many went either way, all connections end, once; None: never
     """
 
@@ -430,12 +431,14 @@ class Wire(contextlib.AbstractContextManager):
         self.end(client, server)
 
     def receive(self, server, client):
+        passed = 0
         with contextlib.suppress(OSError):
             while data := server.recv(self.PIECE):
-                while self.hold_at is not None and self.received >= self.hold_at:
+                while self.hold_at is not None and passed >= self.hold_at:
                     if self.over.wait(0.01):
                         break
                 client.sendall(data)
+                passed += len(data)
                 self.count(len(data), 0)
         self.end(client, server)
 

@@ -14,10 +14,10 @@ from conftest import VARVE
 
 NOUNS = {
     "pool": "create ls inspect rm drivers",
-    "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff package send receive haves usage label rm",
+    "snapshot": "prepare view commit capture mounts mount umount stat ls tree diff package send receive haves transfers usage label rm",
     "image": "ls inspect history import pull push unpack commit export tag rm prune",
     "container": "ls rm prune",
-    "volume": "create ls inspect snapshot fork import haves mount umount rm",
+    "volume": "create ls inspect snapshot fork set release import haves send receive pull replicate push backups mount umount rm",
     "system": "info cleanup",
 }
 COMMANDS = ["run"]  # nouns without verbs

@@ -711,8 +711,8 @@ class Runner:
 
 # driver; whether each layer comes when those below are there already; and whether all cases run: one
 # layer is unpacked the same way alone as beside others, and on btrfs as on native.
-WAYS = {"beside": ("overlay", False, True), "overlay": ("overlay", True, False),
-        "native": ("native", False, True), "btrfs": ("btrfs", False, False)}  # fmt: skip
+WAYS = {"overlay-beside": ("overlay", False, True), "overlay-alone": ("overlay", True, False),
+        "native-beside": ("native", False, True), "btrfs-beside": ("btrfs", False, False)}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -20,6 +20,7 @@ import pytest
 from conftest import TIMEOUT, wait_until
 from layouts import packed, write_layout
 from oci import Layer
+from pki import make_authority, make_certificate
 
 OPENAPI = json.loads((Path(__file__).parents[2] / "docs/openapi.json").read_text())
 TOKEN = "correct-horse-battery-staple"
@@ -205,7 +206,7 @@ def test_providers(api):
     "body, status, code",
     [
         ({"id": "n", "kind": "native"}, 409, "object_exists"),
-        ({"id": "q", "kind": "ntfs"}, 404, "object_not_found"),
+        ({"id": "q", "kind": "ntfs"}, 400, "validation_error"),
         ({"id": "q", "kind": ""}, 400, "validation_error"),
         ({"id": "q"}, 400, "validation_error"),
         ({"id": "q", "kind": "native", "config": {"colour": "red"}}, 400, "validation_error"),
@@ -254,6 +255,20 @@ def test_volume_life(api):
     assert api("DELETE", f"/storage/volumes/{fork['id']}").body == b""
     api("DELETE", "/storage/volumes/s?recursive=true")
     assert api("GET", "/storage/volumes").json == []
+
+
+def test_meta(api):
+    before = api("POST", "/storage/providers/n/volumes", {"id": "v", "meta": {"a": "1", "b": "2"}}).json
+    path = "/storage/volumes/v/meta"
+    after = api("PATCH", path, {"b": None, "c": "3"}).json
+    assert after["meta"] == {"a": "1", "c": "3"}
+    assert api("GET", "/storage/volumes/v").json == after == before | {"meta": after["meta"]}
+    assert api("PUT", path, {"d": ""}).json["meta"] == {"d": ""}
+    assert "meta" not in api("PUT", path, {}).json
+    assert api.code("PATCH", path, {"a": 7}) == "validation_error"
+    assert api.code("PATCH", path, {"a": "x" * 4077}) == "validation_error"
+    assert api.code("PUT", "/storage/volumes/no/meta", {}, 404) == "object_not_found"
+    assert "meta" not in api("GET", "/storage/volumes/v").json
 
 
 def test_list_by_provider(api):
@@ -326,6 +341,74 @@ def test_send_refusals(api):
     assert api.code("GET", "/storage/volumes/s/send", [1], 400) == "validation_error"
     assert api.code("GET", "/storage/volumes/s/send", ["x"], 400) == "validation_error"
     assert api.code("GET", "/storage/volumes/s/send", "{", 400) == "syntax_error"
+    assert api.code("GET", "/storage/volumes/s/send", {"haves": 1}, 400) == "validation_error"
+    assert api.code("GET", "/storage/volumes/s/send", {"formats": [1]}, 400) == "validation_error"
+
+
+def two_snapshots(api):
+    """The streams of a snapshot and of the difference to the next; their volume is gone."""
+    volume = Path(api("POST", "/storage/providers/n/volumes", {"id": "v"}).json["path"])
+    (volume / "big").write_bytes(os.urandom(3 << 20))
+    one = api("PUT", "/storage/volumes/v/snapshot", {"id": "s1"}).json
+    (volume / "small").write_text("more")
+    api("PUT", "/storage/volumes/v/snapshot", {"id": "s2"})
+    streams = [
+        api("GET", "/storage/volumes/s1/send").body,
+        api("GET", "/storage/volumes/s2/send", {"haves": [one["uuid"]]}).body,
+    ]
+    api("DELETE", "/storage/volumes/s1?recursive=true")
+    return one["uuid"], streams
+
+
+def test_receive(api):
+    uuid, (full, difference) = two_snapshots(api)
+    listener = Listener(api.daemon)
+    assert api("GET", "/storage/volumes/w/receive").json["haves"] == []
+    made = api("POST", "/storage/volumes/w/receive?name=first", full).json
+    assert (made["id"], made["of"], made["uuid"]) == ("first", "w", uuid)
+    assert [listener.next()[1]["volume"]["id"] for _ in range(2)] == ["w", "first"]
+    assert api("GET", "/storage/volumes/w/receive").json["haves"] == [uuid]
+    assert api("POST", "/storage/volumes/w/receive?provider=n", difference).json["id"] == "s2"
+    path = Path(api("GET", "/storage/volumes/w").json["path"])
+    assert (path / "small").read_text() == "more" and (path / "big").stat().st_size == 3 << 20
+    assert listener.next()[1]["volume"]["id"] == "s2"
+
+
+def test_receive_refusals(api):
+    uuid, (full, difference) = two_snapshots(api)
+    receive = "/storage/volumes/w/receive"
+    assert api.code("POST", receive, difference, 412) == "precondition_failed"  # to what?
+    assert api.code("POST", receive, full[:-10], 422) == "corrupt"
+    assert api.code("POST", receive, b"nonsense" * 1000, 422) == "corrupt"
+    assert api.code("POST", f"{receive}?provider=x", full, 404) == "object_not_found"
+    assert api.code("POST", f"{receive}?name=..", full, 400) == "validation_error"
+    assert api.code("GET", f"{receive}?provider=x", status=404) == "object_not_found"
+    assert api("GET", "/storage/volumes").json == []
+    api("POST", receive, full)
+    assert api.code("POST", receive, full, 409) == "object_exists"
+    assert api.code("DELETE", "/storage/volumes/w?only=true&recursive=true") == "validation_error"
+
+
+def test_receive_goes_on(api):
+    """What came of a stream that broke off is kept when that is asked for, and not sent again."""
+    volume = Path(api("POST", "/storage/providers/n/volumes", {"id": "v"}).json["path"])
+    (volume / "big").write_bytes(os.urandom(6 << 20))
+    uuid = api("PUT", "/storage/volumes/v/snapshot", {"id": "s"}).json["uuid"]
+    api("POST", "/storage/providers", {"id": "o", "kind": "native"})
+    full = api("GET", "/storage/volumes/s/send").body
+    receive = "/storage/volumes/w/receive?provider=o&name=t"
+    offer = lambda: api("GET", f"{receive}&uuid={uuid}").json
+    assert offer()["resume"] is None and offer()["kept"] == 0
+    api("POST", receive, full[: 4 << 20], 422)
+    assert offer()["resume"] is None
+    api("POST", f"{receive}&keep=true", full[: 4 << 20], 422)
+    assert offer()["kept"] > 2 << 20
+    rest = api("GET", "/storage/volumes/s/send", {"resume": offer()["resume"]}).body
+    assert len(rest) < 4 << 20
+    made = api("POST", f"{receive}&keep=true", rest).json
+    assert (Path(made["path"]) / "big").read_bytes() == (volume / "big").read_bytes()
+    assert offer()["resume"] is None
+    assert api.code("GET", "/storage/volumes/s/send", {"resume": "x"}, 400) == "validation_error"
 
 
 def test_reader_that_goes_away(api):
@@ -519,26 +602,6 @@ def test_slow_senders_are_cut(api):
 
 
 # --- TCP ------------------------------------------------------------------------------------------
-
-
-def openssl(directory, *args):
-    subprocess.run(
-        ["openssl", *args], cwd=directory, check=True, capture_output=True, timeout=TIMEOUT
-    )
-
-
-def make_authority(directory, name):
-    openssl(directory, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-subj", f"/CN={name}", "-days", "2", "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
-
-
-def make_certificate(directory, ca, name, days=2, usage="clientAuth"):
-    extensions = directory / f"{name}.ext"
-    extensions.write_text(f"subjectAltName=IP:127.0.0.1\nextendedKeyUsage={usage}\n")
-    openssl(directory, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")  # fmt: skip
-    openssl(directory, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key",
-            "-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", f"{name}.pem")  # fmt: skip
 
 
 def free_port():

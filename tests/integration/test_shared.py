@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import wire
 from callers import CommandCaller, DaemonCaller, Refused
-from conftest import BUILD, CLEAN, TIMEOUT
+from conftest import BUILD, CLEAN, TIMEOUT, wait_until
 from workers import Snapshot, Worker
 
 DRIVERS = {"overlay": "ext4", "native": "xfs", "btrfs": "btrfs"}
@@ -96,6 +96,7 @@ def test_all_write_at_the_same_time(driver, varve, varved, load, tempdir):
     for worker, caller in zip(workers, callers):
         worker.start(caller)
     time.sleep(2)
+    wait_until(lambda: all(worker.done > 5 for worker in workers), "what each has done")
     for worker in workers:
         worker.stop()
     listed = {
@@ -104,7 +105,6 @@ def test_all_write_at_the_same_time(driver, varve, varved, load, tempdir):
     }
     assert len(listed) == sum(len(worker.book) for worker in workers)
     for worker, caller in zip(workers, reversed(callers)):
-        assert worker.done > 5
         worker.settle(listed)
         worker.inspect(caller, worker.book)
     loaded.kill()

@@ -11,14 +11,16 @@ import subprocess
 import pytest
 from conftest import CLEAN, TIMEOUT, VARVE
 from test_unpack import tree
+from test_volume import settings_of
 from trees import MIB, Changes, holes
 
-DRIVERS = {"overlay": "ext4", "native": "xfs", "btrfs": "btrfs"}
+DRIVERS = {"overlay": "ext4", "native": "xfs", "btrfs": "btrfs", "zfs": "ext4"}
 PAIRS = list(itertools.product(DRIVERS, DRIVERS))
 INCREMENTS = int(os.environ.get("VARVE_STREAM_INCREMENTS", "50"))
 LONG = [("overlay", "native"), ("native", "btrfs"), ("btrfs", "overlay")]  # the others have fewer
 
-ALREADY_EXISTS, FAILED_PRECONDITION, NOT_IMPLEMENTED, CORRUPT, CANCELLED = 5, 6, 8, 12, 13
+ALREADY_EXISTS, FAILED_PRECONDITION, NOT_IMPLEMENTED = 5, 6, 8
+BUSY, CORRUPT, CANCELLED = 11, 12, 13
 
 
 def see(root):
@@ -43,9 +45,9 @@ def assert_same(there, here, what=""):
 class Side:
     """A pool on a root of its own."""
 
-    def __init__(self, varve, place, driver, point):
+    def __init__(self, varve, place, driver, point, settings=()):
         self.varve, self.point, self.driver = varve.at(place / "root"), point, driver
-        self.varve("pool", "create", "p", "--driver", driver)
+        self.varve("pool", "create", "p", "--driver", driver, *settings)
         point.mkdir()
 
     def __call__(self, *args, **kwargs):
@@ -84,15 +86,20 @@ class Side:
         return self.varve.json("snapshot", "stat", name)["labels"]["varve/uuid"]
 
 
-@pytest.fixture
-def sides(make_fs, varve, tempdir):
+def maker(kind, make_fs, make_zpool, varve, tempdir):
     def make(*drivers):
         return [
-            Side(varve, make_fs(DRIVERS[driver]), driver, tempdir / f"point-{i}")
+            kind(varve, make_fs(DRIVERS[driver]), driver, tempdir / f"point-{i}",
+                 settings_of(driver, make_zpool))
             for i, driver in enumerate(drivers)
-        ]
+        ]  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def sides(make_fs, make_zpool, varve, tempdir):
+    return maker(Side, make_fs, make_zpool, varve, tempdir)
 
 
 def fill(root, seed=1):
@@ -253,9 +260,13 @@ def native(*sides):
     return formats.pop()
 
 
-def test_native(sides):
+NATIVE = ["btrfs", "zfs"]  # the drivers that have one
+
+
+@pytest.mark.parametrize("driver", NATIVE)
+def test_native(sides, driver):
     """A driver's own stream is sent to who takes it, and only then; a difference as well."""
-    here, there, other = sides("btrfs", "btrfs", "native")
+    here, there, other = sides(driver, driver, "native")
     kind = native(here, there)
     here.make("0", fill=fill)
     there.receive(here.send("0", "--accept", "another-1", "--accept", kind))
@@ -277,11 +288,13 @@ def test_native(sides):
     assert there.varve.json("system", "cleanup") == CLEAN
 
 
-def test_native_damaged(sides):
-    here, there = sides("btrfs", "btrfs")
+@pytest.mark.parametrize("driver", NATIVE)
+def test_native_damaged(sides, driver):
+    here, there = sides(driver, driver)
     native(here, there)
     here.make("0", fill=fill)
     whole = here.send("0", "--format", "native")
+    assert here.send("0", "--format", "native") == whole  # so that one can go on with it
     for begin, end in itertools.pairwise(frames(whole)):
         damaged = bytearray(whole)
         damaged[(begin + HEAD + end) // 2] ^= 1
@@ -308,7 +321,7 @@ def test_two_at_once(sides, driver):
     for receiver in receivers:
         receiver.communicate(whole[5000:], TIMEOUT)
     ended = sorted(receiver.returncode for receiver in receivers)
-    assert ended == [0, ALREADY_EXISTS, ALREADY_EXISTS]
+    assert ended[0] == 0 and set(ended[1:]) <= {ALREADY_EXISTS, BUSY}
     assert_same(there.look("0"), here.look("0"))
     assert there.varve.json("system", "cleanup") == CLEAN
 

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from callers import CommandCaller, DaemonCaller, Refused
-from conftest import CLEAN, TIMEOUT, wait_until
+from conftest import CLEAN, TIMEOUT, export, wait_until
 
 NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, UNAVAILABLE = 4, 5, 6, 7
 
@@ -46,7 +46,7 @@ def test_exported(pool, varve):
     zpool = pool()
     varve("snapshot", "prepare", "key")
     file = next(w for w in run("zpool", "list", "-vHP", zpool).split() if w.startswith("/"))
-    run("zpool", "export", zpool)
+    export(zpool)
     assert f"zpool import {zpool}" in varve("snapshot", "prepare", "other", status=NOT_FOUND).stderr
     [info] = varve.json("pool", "ls")
     assert f"'{zpool}' is not imported" in info["problem"]

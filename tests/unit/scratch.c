@@ -1,15 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scratch.h"
 #include <glib/gstdio.h>
+#include <mntent.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+/* The places where zpools of other tests are mounted: they are called varve-SOMETHING. */
+static GPtrArray *
+mounts_of_others(void)
+{
+    GPtrArray *places = g_ptr_array_new_with_free_func(g_free);
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    g_assert_nonnull(mounts);
+    for (struct mntent *entry; (entry = getmntent(mounts)) != NULL;)
+        if (g_str_equal(entry->mnt_type, "zfs") && g_str_has_prefix(entry->mnt_fsname, "varve-"))
+            g_ptr_array_add(places, g_strdup(entry->mnt_dir));
+    endmntent(mounts);
+    return places;
+}
+
+/* What was mounted when the namespace was made is mounted in it, too: the zpool of a test beside
+ * this one could not be exported or destroyed before this one ends. */
+static void
+let_go_of_others(void)
+{
+    g_autoptr(GPtrArray) places = mounts_of_others();
+    for (guint i = places->len; i-- > 0;)
+        (void)umount2(places->pdata[i], MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 void
 scratch_init(void)
 {
-    if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
-        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
+        return;
+    g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    let_go_of_others();
 }
 
 gboolean

@@ -70,8 +70,11 @@ static const struct {
      "fallback-pool, log-level, workers"},
     {"[varved]\nRoot = /x\n", "f:2: unknown setting 'Root' in [varved]: did you mean 'root'?"},
     {"[varved]\n[pools x]\n",
-     "f:2: unknown section [pools x]: there are [varved], [diff], [http] and [pool NAME]"},
-    {"[pool]\n", "f:1: unknown section [pool]: there are [varved], [diff], [http] and [pool NAME]"},
+     "f:2: unknown section [pools x]: there are [varved], [diff], [http], [docker], "
+     "[pool NAME] and [host NAME]"},
+    {"[pool]\n",
+     "f:1: unknown section [pool]: there are [varved], [diff], [http], [docker], [pool NAME] and "
+     "[host NAME]"},
     {"[varved\n", "f:1: section without a ']' at its end: '[varved'"},
     {"[varved]\nroot\n", "f:2: neither a [section] nor a 'setting = value': 'root'"},
     {"[varved]\n= x\n", "f:2: neither a [section] nor a 'setting = value': '= x'"},
@@ -83,7 +86,7 @@ static const struct {
      "f:2: setting 'log-level': unknown log level 'loud': use error, warning, info or debug"},
     {"[varved]\nroot = /x\nroot = /x\n", "f:3: setting 'root' was already given in line 2"},
     {"[varved]\n[pool a]\n[varved]\n", "f:3: section [varved] was already given in line 1"},
-    {"[pool a]\n[pool b]\n[pool  a]\n", "f:3: section [pool  a] was already given in line 1"},
+    {"[pool a]\n[pool b]\n[pool  a]\n", "f:3: section [pool a] was already given in line 1"},
     {"[pool a]\ndriver=x\ndriver=y\n", "f:3: setting 'driver' was already given in line 2"},
     {"[diff]\nroot = /x\n", "f:2: unknown setting 'root' in [diff]: there are content, containerd"},
     {"[diff]\ncontents = /x\n",
@@ -185,7 +188,7 @@ test_describe(void)
     }
     g_autoptr(VarveConfig) config = varve_config_parse("f", active->str, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(settings, ==, 15);
+    g_assert_cmpuint(settings, ==, 17);
     g_assert_cmpstr(config->root, ==, "/var/lib/varve");
 }
 

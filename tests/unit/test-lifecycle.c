@@ -1,78 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of SPEC rows S1 to S8 on a native pool, which needs no mounts and so no root. */
 #include "base/tree.h"
-#include "snapshot/internal.h"
+#include "engine-pool.h"
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-typedef struct {
-    char *dir;
-    VarveEngine *engine;
-    VarvePool *pool;
-} Fixture;
-
-static void
-open_engine(Fixture *f)
-{
-    g_autoptr(GError) error = NULL;
-    f->engine = varve_engine_open(f->dir, VARVE_ENGINE_DEFAULT, &error);
-    g_assert_no_error(error);
-    varve_engine_create_pool(f->engine, "p", "native", NULL, &error);
-    if (!g_error_matches(error, VARVE_ERROR, VARVE_ERROR_ALREADY_EXISTS))
-        g_assert_no_error(error);
-    g_clear_error(&error);
-    f->pool = varve_engine_get_pool(f->engine, "p", &error);
-    g_assert_no_error(error);
-}
-
-static void
-set_up(Fixture *f, gconstpointer data)
-{
-    f->dir = g_dir_make_tmp("varve-lifecycle-XXXXXX", NULL);
-    open_engine(f);
-}
-
-static void
-tear_down(Fixture *f, gconstpointer data)
-{
-    g_autoptr(GError) error = NULL;
-    varve_engine_close(f->engine);
-    varve_tree_remove(AT_FDCWD, f->dir, NULL, &error);
-    g_assert_no_error(error);
-    g_free(f->dir);
-}
-
-static void
-reopen(Fixture *f)
-{
-    varve_engine_close(f->engine);
-    open_engine(f);
-}
-
-#define OK(call)                                                                                   \
-    G_STMT_START                                                                                   \
-    {                                                                                              \
-        g_autoptr(GError) error = NULL;                                                            \
-        gboolean ok = call;                                                                        \
-        g_assert_no_error(error);                                                                  \
-        g_assert_true(ok);                                                                         \
-    }                                                                                              \
-    G_STMT_END
-
-/* The call fails with that code, and its message holds the text. */
-#define REFUSED(call, error_code, text)                                                            \
-    G_STMT_START                                                                                   \
-    {                                                                                              \
-        g_autoptr(GError) error = NULL;                                                            \
-        gboolean ok = call;                                                                        \
-        g_assert_false(ok);                                                                        \
-        g_assert_error(error, VARVE_ERROR, error_code);                                            \
-        if (strstr(error->message, text) == NULL)                                                  \
-            g_error("'%s' is not in: %s", text, error->message);                                   \
-    }                                                                                              \
-    G_STMT_END
+typedef EnginePool Fixture;
 
 #define PREPARE(key, parent) varve_snapshot_prepare(f->pool, key, parent, NULL, NULL, &error)
 #define VIEW(key, parent)    varve_snapshot_view(f->pool, key, parent, NULL, NULL, &error)
@@ -190,7 +125,7 @@ test_info(Fixture *f, gconstpointer data)
     g_assert_cmpstr(info->parent, ==, "base");
     g_assert_cmpint(info->kind, ==, VARVE_KIND_ACTIVE);
     g_assert_cmpint(info->created, ==, info->updated);
-    reopen(f);
+    engine_pool_reopen(f);
     OK(varve_snapshot_stat(f->pool, "b", &again, &error));
     g_assert_cmpint(info->created, ==, again->created);
     g_assert_cmpstr(again->parent, ==, "base");
@@ -276,7 +211,7 @@ test_cleanup(Fixture *f, gconstpointer data)
     g_assert_cmpuint(result.orphans, ==, 1);
     g_assert_false(g_file_test(rest, G_FILE_TEST_EXISTS));
     OK(REMOVE("a"));
-    reopen(f); /* closing waits for the removal */
+    engine_pool_reopen(f); /* closing waits for the removal */
     g_assert_cmpuint(entries(f), ==, 0);
 }
 
@@ -296,7 +231,8 @@ test_lost_files(Fixture *f, gconstpointer data)
 {
     VarveCleanup result;
     g_autoptr(VarveSnapshotInfo) info = NULL;
-    reopen(f); /* closing waits for the search of the first start, which could find it before */
+    engine_pool_reopen(
+        f); /* closing waits for the search of the first start, which could find it before */
     OK(PREPARE("a", ""));
     OK(COMMIT("base", "a"));
     OK(PREPARE("active", "base"));
@@ -378,7 +314,8 @@ test_commit_race(Fixture *f, gconstpointer data)
     }
 }
 
-#define TEST(name, func) g_test_add("/lifecycle/" name, Fixture, NULL, set_up, func, tear_down)
+#define TEST(name, func)                                                                           \
+    g_test_add("/lifecycle/" name, Fixture, NULL, engine_pool_set_up, func, engine_pool_tear_down)
 
 int
 main(int argc, char **argv)

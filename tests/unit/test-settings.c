@@ -158,7 +158,7 @@ test_missing_module(void)
 static void
 test_find(void)
 {
-    static const char *const names[] = {"btrfs", "zfs", "overlay", "native"};
+    static const char *const names[] = {"btrfs", "zfs", "overlay", "native", "mock"};
     const VarveDriver *const *all = varve_driver_all();
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
         g_assert_cmpstr(all[i]->name, ==, names[i]);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/digest.h"
 #include "base/tree.h"
 #include "driver/driver.h"
 #include "scratch.h"
+#include "stream-bytes.h"
 #include "tree-compare.h"
 #include "tree-everything.h"
 #include "tree-mutate.h"
 #include "volume/stream/content.h"
-#include "volume/stream/frames.h"
 #include "volume/stream/pack.h"
 #include "volume/stream/records.h"
 #include "volume/stream/unpack.h"
@@ -17,121 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Streams without an engine: frames, and portable payloads from one directory to another. SPEC rows
- * V6 and V7. VARVE_TEST_ROUNDS=N does N random rounds instead of some. */
+/* Portable payloads from one directory to another, without an engine. SPEC rows V6 and V7.
+ * VARVE_TEST_ROUNDS=N does N random rounds instead of some. */
 
 #define DEFAULT_ROUNDS 60
-
-/* --- bytes ------------------------------------------------------------------------------------ */
-
-static gboolean
-append(gpointer data, const void *bytes, gsize size, GError **error)
-{
-    g_byte_array_append(data, bytes, (guint)size);
-    return TRUE;
-}
-
-typedef struct {
-    const GByteArray *bytes;
-    gsize at, piece;
-} Reading;
-
-static gssize
-read_bytes(gpointer data, void *buffer, gsize size, GError **error)
-{
-    Reading *reading = data;
-    gsize n = MIN(MIN(size, reading->piece), reading->bytes->len - reading->at);
-    if (n > 0)
-        memcpy(buffer, reading->bytes->data + reading->at, n);
-    reading->at += n;
-    return (gssize)n;
-}
-
-/* --- frames ----------------------------------------------------------------------------------- */
-
-static GByteArray *
-write_frames(gboolean compress, const guint8 *payload, gsize size, gsize piece)
-{
-    g_autoptr(GError) error = NULL;
-    GByteArray *bytes = g_byte_array_new();
-    g_autofree char *digest = NULL;
-    g_autoptr(VarveFrameWriter) writer =
-        varve_frame_writer_new((VarveSink){append, bytes}, compress);
-    varve_frame_writer_add(writer, VARVE_FRAME_HEADER, (const guint8 *)"head", 4, &error);
-    g_assert_no_error(error);
-    for (gsize at = 0; at < size; at += piece) {
-        varve_frame_writer_add(writer, VARVE_FRAME_DATA, payload + at, MIN(piece, size - at),
-                               &error);
-        g_assert_no_error(error);
-    }
-    g_assert_true(varve_frame_writer_finish(writer, &digest, &error));
-    g_assert_no_error(error);
-    g_assert_cmpuint(varve_frame_writer_bytes(writer), ==, bytes->len);
-    return bytes;
-}
-
-/* The payload, or NULL with the error set. */
-static GByteArray *
-read_frames(const GByteArray *stream, gsize piece, GError **error)
-{
-    Reading reading = {stream, 0, piece};
-    g_autoptr(VarveFrameReader) reader =
-        varve_frame_reader_new((VarveSource){read_bytes, &reading});
-    g_autoptr(GByteArray) payload = g_byte_array_new();
-    const guint8 *bytes;
-    gsize size;
-    if (!varve_frame_reader_next(reader, &bytes, &size, error))
-        return NULL;
-    g_assert_cmpmem(bytes, size, "head", 4);
-    do {
-        if (!varve_frame_reader_next(reader, &bytes, &size, error))
-            return NULL;
-        g_byte_array_append(payload, bytes, (guint)size);
-    } while (bytes != NULL);
-    g_assert_true(varve_digest_check(varve_frame_reader_digest(reader), NULL));
-    return g_steal_pointer(&payload);
-}
-
-static void
-test_frames(void)
-{
-    g_autofree guint8 *payload = g_malloc0(300000);
-    for (gsize i = 0; i < 100000; i++)
-        payload[i] = (guint8)g_test_rand_int();
-    for (int compress = 0; compress < 2; compress++) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(GByteArray) stream = write_frames(compress, payload, 300000, 50000);
-        g_autoptr(GByteArray) again = write_frames(compress, payload, 300000, 50000);
-        g_assert_cmpmem(stream->data, stream->len, again->data, again->len);
-        g_assert_true(compress ? stream->len < 250000 : stream->len > 300000);
-        g_autoptr(GByteArray) got = read_frames(stream, compress ? 7 : G_MAXSIZE, &error);
-        g_assert_no_error(error);
-        g_assert_cmpmem(got->data, got->len, payload, 300000);
-    }
-}
-
-/* Every bit of a small stream, and every length. */
-static void
-test_damaged_frames(void)
-{
-    g_autoptr(GByteArray) stream = write_frames(TRUE, (const guint8 *)"some payload", 12, 5);
-    for (guint i = 0; i < stream->len * 8; i++) {
-        g_autoptr(GError) error = NULL;
-        stream->data[i / 8] ^= (guint8)(1 << i % 8);
-        g_autoptr(GByteArray) got = read_frames(stream, G_MAXSIZE, &error);
-        stream->data[i / 8] ^= (guint8)(1 << i % 8);
-        g_assert_null(got);
-        g_assert_error(error, VARVE_ERROR, VARVE_ERROR_CORRUPT);
-    }
-    for (guint length = 0; length < stream->len; length++) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(GByteArray) cut = g_byte_array_new();
-        g_byte_array_append(cut, stream->data, length);
-        g_autoptr(GByteArray) got = read_frames(cut, G_MAXSIZE, &error);
-        g_assert_null(got);
-        g_assert_error(error, VARVE_ERROR, VARVE_ERROR_CORRUPT);
-    }
-}
 
 /* --- trees ------------------------------------------------------------------------------------ */
 
@@ -140,7 +28,7 @@ pack(int before, int after)
 {
     g_autoptr(GError) error = NULL;
     GByteArray *payload = g_byte_array_new();
-    const VarveSink sink = {append, payload};
+    const VarveSink sink = {stream_append, payload};
     const VarveStreamPack how = {.before = before, .after = after};
     const VarveDriverTrees trees = {before, after, NULL};
     g_autoptr(VarveStreamPacker) packer = varve_stream_packer_new(&how, &sink, &error);
@@ -155,9 +43,9 @@ static gboolean
 unpack(int root, const GByteArray *payload, gsize piece, GError **error)
 {
     const VarveTreeWatch watch = {NULL, NULL, NULL};
-    Reading reading = {payload, 0, piece};
+    StreamReading reading = {payload, 0, piece};
     guint64 entries;
-    return varve_stream_unpack(root, (VarveSource){read_bytes, &reading}, &watch, &entries, error);
+    return varve_stream_unpack(root, (VarveSource){stream_read, &reading}, &watch, &entries, error);
 }
 
 static void
@@ -289,7 +177,7 @@ test_random(void)
 static void
 add_entry(GByteArray *payload, VarveStreamEntry entry)
 {
-    const VarveSink sink = {append, payload};
+    const VarveSink sink = {stream_append, payload};
     g_assert_true(varve_record_write_entry(&sink, &entry, NULL));
 }
 
@@ -314,7 +202,7 @@ add_entry(GByteArray *payload, VarveStreamEntry entry)
 static void
 refused(int root, GByteArray *payload, const char *text)
 {
-    const VarveSink sink = {append, payload};
+    const VarveSink sink = {stream_append, payload};
     g_autoptr(GError) error = NULL;
     g_assert_true(varve_record_write_end(&sink, NULL));
     gboolean ok = unpack(root, payload, G_MAXSIZE, &error);
@@ -337,7 +225,7 @@ static GByteArray *
 with_data(VarveStreamEntry entry, guint64 offset, const char *text)
 {
     GByteArray *payload = one_entry(entry);
-    const VarveSink sink = {append, payload};
+    const VarveSink sink = {stream_append, payload};
     varve_record_write_data(&sink, offset, (const guint8 *)text, strlen(text), NULL);
     return payload;
 }
@@ -400,8 +288,6 @@ main(int argc, char **argv)
 {
     scratch_init();
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/stream/frames", test_frames);
-    g_test_add_func("/stream/frames/damaged", test_damaged_frames);
     g_test_add_func("/stream/everything", test_everything);
     g_test_add_func("/stream/links", test_links);
     g_test_add_func("/stream/random", test_random);

@@ -175,6 +175,8 @@ test_refused(void)
     pool_commit(pools.to, 9);
     g_autoptr(GByteArray) whole = pool_send(pools.from, 1, 0);
     g_autoptr(GByteArray) difference = pool_send(pools.from, 2, 1);
+    g_autoptr(GByteArray) again = pool_send(pools.from, 2, 1);
+    g_assert_cmpmem(difference->data, difference->len, again->data, again->len);
     const gsize lengths[] = {0, 1, 100, 312, whole->len / 2, whole->len - 1};
     for (gsize i = 0; i < G_N_ELEMENTS(lengths); i++)
         pool_assert_refused(pools.to, 1, 0, whole->data, lengths[i]);
@@ -184,11 +186,46 @@ test_refused(void)
     g_byte_array_append(whole, (const guint8 *)"x", 1);
     pool_assert_refused(pools.to, 1, 0, whole->data, whole->len);
     pool_assert_refused(pools.to, 1, 0, difference->data, difference->len);
+    pool_assert_refused(pools.to, 1, 9, whole->data, whole->len - 1);
     g_assert_false(pool_receive(pools.to, 1, 9, difference->data, difference->len, &other));
     g_assert_error(other, VARVE_ERROR, VARVE_ERROR_FAILED_PRECONDITION);
     g_assert_false(pool_receive(pools.to, 9, 0, whole->data, whole->len - 1, &taken));
     g_assert_error(taken, VARVE_ERROR, VARVE_ERROR_ALREADY_EXISTS);
     pool_assert_listed(pools.to, POOL_ID(9));
+    pools_free(&pools);
+}
+
+/* Of what was received whole, which is a clone of nothing, the first ones go; whatever owns its
+ * content then is known as ours. */
+static void
+test_dropped(void)
+{
+    Pools pools;
+    g_autoptr(GError) error = NULL;
+    if (!pools_new(&pools))
+        return;
+    work(pools.from, 1, make_everything, NULL);
+    work(pools.from, 2, change_everything, NULL);
+    work(pools.from, 3, make_small, NULL);
+    for (guint64 id = 1; id <= 2; id++)
+        transfer_as(&pools, id, id - 1, id);
+    pool_discard(pools.to, 1);
+    pool_assert_listed(pools.to, POOL_ID(2));
+    transfer_as(&pools, 3, 2, 3);
+    pool_create(pools.to, snapshot(ACTIVE, 4, 2));
+    pool_discard(pools.to, 2);
+    assert_same(&pools, 3, 3);
+    g_assert_cmpint(inodes_of(pools.to, 3, 0), >, inodes_of(pools.from, 1, 0));
+    g_assert_true(pools.to->driver->capture(pools.to->self, 4, 5, &error));
+    g_assert_no_error(error);
+    assert_same(&pools, 2, 5);
+    pool_discard(pools.to, 3);
+    pool_assert_listed(pools.to, POOL_ID(4) | POOL_ID(5));
+    assert_same(&pools, 2, 5);
+    pool_discard(pools.to, 5);
+    pool_assert_listed(pools.to, POOL_ID(4));
+    pool_discard(pools.to, 4);
+    pool_assert_listed(pools.to, 0);
     pools_free(&pools);
 }
 
@@ -200,5 +237,6 @@ main(int argc, char **argv)
     g_test_add_func("/zfs-stream/everything", test_everything);
     g_test_add_func("/zfs-stream/random", test_random);
     g_test_add_func("/zfs-stream/refused", test_refused);
+    g_test_add_func("/zfs-stream/dropped", test_dropped);
     return g_test_run();
 }

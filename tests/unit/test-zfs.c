@@ -277,6 +277,81 @@ test_stood_on(void)
 }
 
 static void
+discard_is_complete(Pool *pool)
+{
+    pool_assert_listed(pool, 0);
+    assert_prints(pool, "zfs list -H -r -t all -o name BASE",
+                  "BASE\nBASE/runtime\nBASE/storage\nBASE/storage/empty\n"
+                  "BASE/storage/empty@extracted");
+}
+
+static gint64
+bytes_of(Pool *pool, const VarveDriverSnapshot *of)
+{
+    VarveUsage usage;
+    g_autoptr(GError) error = NULL;
+    g_assert_true(pool->driver->usage(pool->self, of, &usage, &error));
+    g_assert_no_error(error);
+    return usage.bytes;
+}
+
+/* One of ours is taken out from under what stands on it, which has its content, and hands on what
+ * others need when it goes itself. Others' clones are never promoted. */
+static void
+test_dropped(void)
+{
+    Pool *pool = pool_new(&zfs_case);
+    if (pool == NULL)
+        return;
+    make_active(pool, snapshot(ACTIVE, 1), "one");
+    pool_commit(pool, 1);
+    make_active(pool, snapshot(ACTIVE, 2, 1), "two");
+    pool_commit(pool, 2);
+    make_active(pool, snapshot(ACTIVE, 3, 2, 1), "three");
+    pool_commit(pool, 3);
+    pool_create(pool, snapshot(ACTIVE, 4, 2, 1));
+    do_run(pool, "zfs clone BASE/storage/2@extracted ZPOOL/mine");
+    pool_discard(pool, 2);
+    pool_assert_listed(pool, POOL_ID(1) | POOL_ID(3) | POOL_ID(4));
+    assert_content(pool, snapshot(VIEW, 50, 3), "three");
+    assert_content(pool, snapshot(ACTIVE, 4, 1), "two");
+    g_assert_cmpint(bytes_of(pool, snapshot(ACTIVE, 4, 1)), >, 0);
+    pool_discard(pool, 1);
+    g_assert_cmpint(bytes_of(pool, snapshot(ACTIVE, 4)), >, 0);
+    pool_discard(pool, 3);
+    assert_content(pool, snapshot(ACTIVE, 4), "two");
+    assert_prints(pool, "zfs list -H -r -t all -o name,origin BASE/runtime | tr '\t' ' '",
+                  "BASE/runtime -\nBASE/runtime/4 BASE/storage/empty@extracted\n"
+                  "BASE/runtime/4@dropped-2 -");
+    assert_remove_fails(pool, 4, VARVE_ERROR_FAILED_PRECONDITION, "/mine");
+    do_run(pool, "zfs destroy ZPOOL/mine");
+    pool_discard(pool, 4);
+    discard_is_complete(pool);
+    pool_free(pool);
+}
+
+/* What a process that was killed left of that. */
+static void
+test_half_dropped(void)
+{
+    Pool *pool = pool_new(&zfs_case);
+    if (pool == NULL)
+        return;
+    make_active(pool, snapshot(ACTIVE, 1), "one");
+    pool_commit(pool, 1);
+    make_active(pool, snapshot(ACTIVE, 2, 1), "two");
+    do_run(pool, "zfs rename BASE/storage/1@extracted BASE/storage/1@dropped-1");
+    pool_assert_listed(pool, POOL_ID(1) | POOL_ID(2));
+    pool_discard(pool, 1);
+    pool_assert_listed(pool, POOL_ID(2));
+    assert_content(pool, snapshot(ACTIVE, 2), "two");
+    pool_commit(pool, 2);
+    pool_discard(pool, 2);
+    discard_is_complete(pool);
+    pool_free(pool);
+}
+
+static void
 test_held(void)
 {
     Pool *pool = pool_new(&zfs_case);
@@ -504,7 +579,7 @@ test_capture_cut_short(void)
     pool_free(pool);
 }
 
-/* What is not there any more need not be promoted; what is another's is not. */
+/* What is not there any more need not be promoted; what is another's never is. */
 static void
 test_capture_left_alone(void)
 {
@@ -514,21 +589,21 @@ test_capture_left_alone(void)
     make_active(pool, snapshot(ACTIVE, 1), "one");
     capture(pool, 1, 2);
     do_run(pool, "zfs clone BASE/storage/2@extracted ZPOOL/mine");
-    assert_remove_fails(pool, 2, VARVE_ERROR_FAILED_PRECONDITION, "/mine");
-    assert_prints(pool, "zfs list -H -o origin ZPOOL/mine BASE/runtime/1",
-                  "BASE/storage/2@extracted\nBASE/storage/2@extracted");
-    pool_discard(pool, 1);
-    assert_remove_fails(pool, 2, VARVE_ERROR_FAILED_PRECONDITION, "/mine");
-    do_run(pool, "zfs destroy ZPOOL/mine");
     pool_discard(pool, 2);
+    assert_prints(pool, "zfs list -H -o origin ZPOOL/mine BASE/runtime/1",
+                  "BASE/runtime/1@dropped-2\nBASE/storage/empty@extracted");
+    assert_remove_fails(pool, 1, VARVE_ERROR_FAILED_PRECONDITION, "/mine");
+    do_run(pool, "zfs destroy ZPOOL/mine");
+    pool_discard(pool, 1);
 
-    /* One that was prepared on a captured one is no reason to undo the capture. */
+    /* One that was prepared on a captured one is not what that was captured of. */
     make_active(pool, snapshot(ACTIVE, 3), "three");
     capture(pool, 3, 4);
     pool_discard(pool, 3);
     pool_create(pool, snapshot(ACTIVE, 5, 4));
-    assert_remove_fails(pool, 4, VARVE_ERROR_FAILED_PRECONDITION, "/runtime/5");
-    assert_prints(pool, "zfs list -H -o origin BASE/runtime/5", "BASE/storage/4@extracted");
+    pool_discard(pool, 4);
+    assert_content(pool, snapshot(ACTIVE, 5), "three");
+    assert_prints(pool, "zfs list -H -o origin BASE/runtime/5", "BASE/storage/empty@extracted");
     pool_free(pool);
 }
 
@@ -595,6 +670,8 @@ static const struct {
     {"properties", test_properties},
     {"foreign-datasets", test_foreign_datasets},
     {"stood-on", test_stood_on},
+    {"dropped", test_dropped},
+    {"half-dropped", test_half_dropped},
     {"held", test_held},
     {"mounted", test_mounted},
     {"remove-many", test_remove_many},
