@@ -62,7 +62,12 @@ def settle(cold=False):
     """What was written before is not written during the measurement."""
     os.sync()
     if cold:
-        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+        drop_caches()
+
+
+def drop_caches():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3", encoding="ascii")
 
 
 @contextlib.contextmanager

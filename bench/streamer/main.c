@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
 #include "driver/driver.h"
+#ifdef HAVE_ZFS
+#include "driver/zfs/zfs.h"
+#endif
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +16,13 @@
  *     streamer DRIVER DIRECTORY init
  *     streamer DRIVER DIRECTORY create|commit|remove ID [PARENT]
  *     streamer DRIVER DIRECTORY send|receive ID [BASE]     to standard output, from standard input
+ *
+ * DRIVER may be followed by its settings: zfs,dataset=tank/varve
  */
 
 typedef struct {
     const VarveDriver *driver;
+    GHashTable *settings;
     gpointer self;
     VarveDriverSnapshot snapshot;
     guint64 parent; /* 0: none */
@@ -105,7 +112,11 @@ static gboolean
 run_in_pool(Job *job, const char *path, const char *verb, GError **error)
 {
     VarveDriverHost host = {
-        .name = "bench", .path = path, .dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        .name = "bench",
+        .path = path,
+        .dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+        .settings = job->settings,
+    };
     if (host.dirfd < 0)
         return varve_error_set_errno(error, errno, "opening %s", path);
     job->self = job->driver->open(&host, g_str_equal(verb, "init"), error);
@@ -116,6 +127,30 @@ run_in_pool(Job *job, const char *path, const char *verb, GError **error)
     return ok;
 }
 
+static GHashTable *
+parse_settings(char **words)
+{
+    GHashTable *settings = g_hash_table_new(g_str_hash, g_str_equal);
+    for (char **word = words; *word != NULL; word++) {
+        char *value = *word + strcspn(*word, "=");
+        if (*value != '\0')
+            *value++ = '\0';
+        g_hash_table_insert(settings, *word, value);
+    }
+    return settings;
+}
+
+/* The module of zfs is for programs that have the library; this one has the driver itself. */
+static const VarveDriver *
+find_driver(const char *name, GError **error)
+{
+#ifdef HAVE_ZFS
+    if (g_str_equal(name, "zfs"))
+        return &varve_driver_zfs;
+#endif
+    return varve_driver_find(name, error);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -124,12 +159,17 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: streamer DRIVER DIRECTORY VERB [ID [PARENT]]\n");
         return 2;
     }
-    Job job = {.driver = varve_driver_find(argv[1], &error)};
+    g_auto(GStrv) words = g_strsplit(argv[1], ",", -1);
+    g_autoptr(GHashTable) settings = parse_settings(words + 1);
+    Job job = {.driver = find_driver(words[0], &error), .settings = settings};
     job.parent = argc > 5 ? strtoull(argv[5], NULL, 10) : 0;
     job.snapshot = (VarveDriverSnapshot){.id = argc > 4 ? strtoull(argv[4], NULL, 10) : 0,
                                          .kind = VARVE_KIND_ACTIVE,
                                          .parents = &job.parent,
                                          .n_parents = job.parent != 0};
+    /* As varve does with its own ends (varve_transfer_sink). */
+    varve_fd_enlarge_pipe(STDIN_FILENO);
+    varve_fd_enlarge_pipe(STDOUT_FILENO);
     if (job.driver != NULL && run_in_pool(&job, argv[2], argv[3], &error))
         return 0;
     fprintf(stderr, "streamer: %s\n", error->message);
