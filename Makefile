@@ -50,7 +50,7 @@ check-integration: packages-test ## the real programs on real file systems (root
 check-conformance: packages-test ## containerd's own snapshotter suite against varved (root)
 	@tests/run-lanes conformance
 
-check-asan: packages-test ## unit, integration and conformance under AddressSanitizer and UBSan
+check-asan: packages-test ## unit, conformance and, on one driver each, integration under ASan and UBSan
 	@tests/run-lanes asan
 
 check-tsan: packages-test ## the concurrent tests under ThreadSanitizer
@@ -69,7 +69,7 @@ vm-run: export VM_COMMAND = $(value CMD)
 vm-run: packages-vm ## one command there: make vm-run CMD='varve --version' (root)
 	@tests/vm/vm run "$$VM_COMMAND"
 
-bench: bench-snapshots bench-diff bench-unpack bench-pull bench-package ## all benchmarks
+bench: bench-snapshots bench-diff bench-unpack bench-pull bench-package bench-volumes ## all benchmarks
 
-bench-%: packages-test packages-bench build ## one benchmark: bench-snapshots, bench-diff, bench-unpack, bench-pull, bench-package
+bench-%: packages-test packages-bench build ## one benchmark: bench-snapshots, bench-diff, bench-unpack, bench-pull, bench-package, bench-transfer, bench-volumes
 	@bench/$*
