@@ -281,7 +281,7 @@ varve_config_describe_hosts(GString *text)
     g_string_append_c(text, '\n');
     varve_config_describe_text(
         text, "Another host that runs varved, from which volumes are pulled and to which they are "
-              "replicated, by this name; any number of them. A change needs a restart.");
+              "replicated, by this name; any number of them.");
     g_string_append(text, "#[host NAME]\n");
     for (const VarveHostSetting *setting = varve_host_settings; setting->name != NULL; setting++) {
         g_string_append(text, "#\n");

@@ -74,15 +74,21 @@ warn_if_changed(const char *setting, const char *before, const char *now)
 }
 
 static void
-apply_reloaded(Daemon *daemon, const VarveConfig *now)
+warn_if_number_changed(const char *setting, guint before, guint now)
+{
+    g_autofree char *text_before = g_strdup_printf("%u", before);
+    g_autofree char *text_now = g_strdup_printf("%u", now);
+    warn_if_changed(setting, text_before, text_now);
+}
+
+static void
+apply_reloaded(Daemon *daemon, VarveConfig *now)
 {
     const VarveConfig *before = daemon->config;
-    g_autofree char *workers_before = g_strdup_printf("%u", before->workers);
-    g_autofree char *workers_now = g_strdup_printf("%u", now->workers);
     warn_if_changed("root", before->root, now->root);
     warn_if_changed("socket", before->socket, now->socket);
     warn_if_changed("socket-group", before->socket_group, now->socket_group);
-    warn_if_changed("workers", workers_before, workers_now);
+    warn_if_number_changed("workers", before->workers, now->workers);
     warn_if_changed("diff content", before->diff_content, now->diff_content);
     warn_if_changed("diff containerd", before->diff_containerd, now->diff_containerd);
     warn_if_changed("http socket", before->http_socket, now->http_socket);
@@ -92,9 +98,11 @@ apply_reloaded(Daemon *daemon, const VarveConfig *now)
     warn_if_changed("http key", before->http_key, now->http_key);
     warn_if_changed("http client-ca", before->http_client_ca, now->http_client_ca);
     warn_if_changed("http tokens", before->http_tokens, now->http_tokens);
+    warn_if_number_changed("http timeout", before->http_timeout, now->http_timeout);
     warn_if_changed("docker socket", before->docker_socket, now->docker_socket);
     varve_log_set_level(now->log_level);
     varve_pools_apply(daemon->pools, now);
+    varve_http_api_set_hosts(daemon->http, now);
 }
 
 static void

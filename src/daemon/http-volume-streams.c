@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of volumes comes and goes piece by piece. */
+#include "daemon/http-hosts.h"
 #include "daemon/http-json.h"
 #include "daemon/http-volumes.h"
 #include <errno.h>
@@ -252,7 +253,8 @@ pull(VarveHttpRequest *request, const VarveHttpContext *context, const char *id,
         varve_json_missing(host_id == NULL ? "host_id" : "snapshot_id", error);
         return NULL;
     }
-    g_autoptr(VarveHost) host = varve_host_open(context->hosts, host_id, context->engine, error);
+    g_autoptr(VarveHost) host =
+        varve_http_hosts_open(context->hosts, host_id, context->engine, error);
     return host != NULL
                ? varve_volumes_pull(context->volumes, host, snapshot, id, &options, NULL, error)
                : NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/http.h"
+#include "daemon/http-hosts.h"
 #include "daemon/http-tcp.h"
 #include "daemon/socket.h"
 #include <string.h>
@@ -94,14 +95,15 @@ make_tcp(VarveHttpApi *self, const VarveConfig *config, GError **error)
 }
 
 VarveHttpApi *
-varve_http_api_new(const VarveConfig *config, GArray *handed_over, GError **error)
+varve_http_api_new(VarveConfig *config, GArray *handed_over, GError **error)
 {
     VarveHttpApi *self = g_new0(VarveHttpApi, 1);
     const VarveHttpLimits limits = {.idle_seconds = config->http_timeout};
     self->fds = g_array_ref(handed_over);
     self->tcp = -1;
     self->context.server = varve_http_server_new(&limits);
-    self->context.hosts = config->hosts;
+    self->context.hosts = varve_http_hosts_new();
+    varve_http_hosts_set(self->context.hosts, config);
     if (!make_socket(self, config, error) || !make_tcp(self, config, error))
         g_prefix_error(error, "section [http]: ");
     else if (make_docker(self, config, error))
@@ -165,6 +167,12 @@ remove_socket(VarveSocket **socket)
 }
 
 void
+varve_http_api_set_hosts(VarveHttpApi *self, VarveConfig *config)
+{
+    varve_http_hosts_set(self->context.hosts, config);
+}
+
+void
 varve_http_api_stop(VarveHttpApi *self, guint grace_ms)
 {
     remove_socket(&self->socket);
@@ -196,6 +204,7 @@ varve_http_api_free(VarveHttpApi *self)
         close(self->tcp);
     g_array_unref(self->fds);
     varve_http_auth_free(self->auth);
+    varve_http_hosts_free(self->context.hosts);
     if (self->context.images != NULL)
         varve_images_close(self->context.images);
     g_free(self);
