@@ -18,6 +18,7 @@ from test_unpack import tree
 
 PORT = 7443
 TOKEN = "correct-horse-battery-staple"
+PATIENCE = 2 + TIMEOUT // 60  # seconds of silence after which each side takes the other for gone
 numbers = itertools.count()
 
 
@@ -48,10 +49,11 @@ class Cable:
             self.ip(side, "addr", "add", f"{self.addresses[side]}/24", "dev", "wire")
             self.ip(side, "link", "set", "wire", "up")
 
-    def slow_down(self, megabits):
+    def slow_down(self, after):
+        """Once so many bytes went over it, a megabyte a second does."""
         for side in "ab":
             run("tc", "-n", self.names[side], "qdisc", "replace", "dev", "wire", "root", "tbf",
-                "rate", f"{megabits}mbit", "burst", "128kb", "latency", "50ms")  # fmt: skip
+                "rate", "8mbit", "burst", after, "limit", "128kb")  # fmt: skip
 
     def full_speed(self):
         for side in "ab":
@@ -134,6 +136,10 @@ class Host:
         found = re.search(rf"^varve_http_{pattern} (\d+)$", text, re.M)
         return int(found[1]) if found else 0
 
+    def kept(self):
+        """Bytes that came to here of what is under way."""
+        return sum(kept["bytes"] for kept in self.varve.json("snapshot", "transfers"))
+
     def streams(self):
         """How many were asked of this side."""
         return self.metric(r'requests_total.*"/storage/volumes/:id/send",status="2xx"}')
@@ -167,7 +173,7 @@ class Host:
 
 
 def host_section(pki, name, address, **settings):
-    told = dict(address=f"https://{address}:{PORT}", ca=pki / "ca.pem", timeout=3,
+    told = dict(address=f"https://{address}:{PORT}", ca=pki / "ca.pem", timeout=PATIENCE,
                 certificate=pki / "client.pem", key=pki / "client.key") | settings  # fmt: skip
     lines = [f"{key.replace('_', '-')} = {value}" for key, value in told.items() if value]
     return "\n".join([f"[host {name}]", *lines, ""])
@@ -185,7 +191,7 @@ def hosts(cable, pki, varved, make_fs, tempdir):
             config = (
                 f"[http]\nlisten = {cable.addresses[side]}:{PORT}\ncertificate = {pki}/{side}.pem\n"
                 f"key = {pki}/{side}.key\nclient-ca = {pki}/ca.pem\ntokens = {pki}/tokens\n"
-                f"timeout = 3\n[pool p]\ndriver = {driver}\npath = {place}/pool\n"
+                f"timeout = {PATIENCE}\n[pool p]\ndriver = {driver}\npath = {place}/pool\n"
                 + host_section(pki, other, cable.addresses[other])
             )
             runner = cable.inside(side)
@@ -293,6 +299,20 @@ def test_pull_command(hosts):
     b.varve("volume", "pull", "a/db", "--config", "/nonexistent", status=4)
 
 
+def test_hosts_are_read_again(hosts, pki, cable):
+    """At SIGHUP: the new one is there, the removed one is not, and nothing was restarted."""
+    a, b = hosts("native", "native")
+    write_tree(a.create())
+    a.snapshot("v", "s")
+    config = b.daemon.config
+    config.write_text(config.read_text().replace("[host a]", "[host other]"))
+    b.daemon.ask(signal.SIGHUP)
+    b.daemon.wait_log("configuration reloaded")
+    assert "there is no host 'a'" in pull(b, "s", status=404)["message"]
+    assert pull(b, "s", other="other")["id"] == "s"
+    same(b.path("v"), a.path("s"))
+
+
 # --- who may --------------------------------------------------------------------------------------
 
 
@@ -356,14 +376,19 @@ def test_refused_settings(varved, varve, tempdir, line, reason):
 SIZE = 24 << 20
 
 
-def begin_slow_pull(a, b, cable, megabits=100):
-    """A pull of SIZE bytes is under way, and a third of them has left."""
+def wait_for_a_third(side):
+    """The rest takes ten seconds and more on a cable that was slowed down after half."""
+    wait_until(lambda: side.kept() > SIZE // 3, "a third of it to come")
+
+
+def begin_slow_pull(a, b, cable):
+    """A pull of SIZE bytes is under way, and a third of them has come."""
     volume = a.create()
     write_tree(volume, SIZE)
     a.snapshot("v", "s")
-    cable.slow_down(megabits)
+    cable.slow_down(after=SIZE // 2)
     process = b.start_command("volume", "pull", "a/v")
-    wait_until(lambda: a.sent() > SIZE // 3, "a third of it")
+    wait_for_a_third(b)
     return process
 
 
@@ -422,11 +447,11 @@ def test_receiver_killed(hosts, cable):
     a, b = hosts("overlay", "overlay")
     write_tree(a.create(), SIZE)
     a.snapshot("v", "s")
-    cable.slow_down(100)
+    cable.slow_down(after=SIZE // 2)
     connection = UnixConnection(http_socket(b.daemon))
     body = json.dumps({"host_id": "a", "snapshot_id": "s"})
     connection.request("POST", "/storage/volumes/v/pull_snapshot", body)
-    wait_until(lambda: a.sent() > SIZE // 3, "a third of it")
+    wait_for_a_third(b)
     b.daemon.stop(signal.SIGKILL)
     connection.close()
     cable.full_speed()
@@ -491,7 +516,7 @@ def begin_slow_replication(a, cable):
     write_tree(volume)
     first = json.loads(replicate(a, "--keep", "2").stdout)["snapshot"]
     (volume / "big").write_bytes(os.urandom(SIZE))
-    cable.slow_down(60)
+    cable.slow_down(after=SIZE // 2)
     process = a.start_command("--json", "volume", "replicate", "v", "b", "--keep", "2")
     return volume, first, process
 
@@ -512,8 +537,7 @@ def test_replication_killed(hosts, cable):
     """The next one finishes what it had sent a part of, and goes on."""
     a, b = hosts("btrfs", "btrfs")
     volume, first, process = begin_slow_replication(a, cable)
-    before = a.sent()
-    wait_until(lambda: a.sent() - before > SIZE // 3, "a third of it")
+    wait_for_a_third(b)
     process.kill()
     process.communicate()
     cable.full_speed()
@@ -529,8 +553,7 @@ def test_replication_that_breaks_off(hosts, cable, how):
     """It goes on by itself, when the cable is mended or the other varved is there again."""
     a, b = hosts("btrfs", "native")
     volume, first, process = begin_slow_replication(a, cable)
-    before = a.sent()
-    wait_until(lambda: a.sent() - before > SIZE // 3, "a third of it")
+    wait_for_a_third(b)
     if how == "cable":
         cable.cut()
         wait_until(b.idle, "the receiver to notice")
