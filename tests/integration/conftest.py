@@ -35,12 +35,12 @@ from pathlib import Path
 
 import pytest
 import wire
+from patience import TIMEOUT
 
 BUILD = Path(os.environ.get("VARVE_BUILD", Path(__file__).parents[2] / "build")).resolve()
 VARVE = BUILD / "src/cli/varve"
 VARVED = BUILD / "src/daemon/varved"
 SANITIZER = re.compile(r"(Address|Leak|Thread)Sanitizer|runtime error:")
-TIMEOUT = 60 * int(os.environ.get("VARVE_TIMEOUT_FACTOR", "1"))  # seconds; sanitizers are slow
 # Of a command in the background a shell has SIGINT ignored, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

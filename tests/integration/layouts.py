@@ -16,6 +16,7 @@ import subprocess
 from dataclasses import dataclass
 
 from oci import ARCHITECTURE, digest
+from patience import TIMEOUT
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -41,7 +42,7 @@ class Blob:
 
 def zstd(data, *options):
     command = ["zstd", "-q", "-c", *options]
-    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True, timeout=120).stdout
+    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True, timeout=TIMEOUT).stdout
 
 
 def packed(tar, kind="gzip", diff_id=None, options=()):

@@ -32,8 +32,7 @@ import types
 import urllib.parse
 from pathlib import Path
 
-TIMEOUT = 60
-
+from patience import TIMEOUT
 
 # --- certificates ---------------------------------------------------------------------------------
 

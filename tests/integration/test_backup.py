@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from conftest import CLEAN, TIMEOUT, VARVE, wait_until
-from registries import Authority, Distribution, Layout, Simple, TokenServer, Wire, digest, noise
+from registries import Authority, Distribution, Simple, TokenServer, Wire, digest, noise
 from test_pull import no_credentials  # noqa: F401: a fixture
 from test_stream import assert_same, fill, see
 from test_volume import Volumes

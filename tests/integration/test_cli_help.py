@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import VARVE
+from conftest import TIMEOUT, VARVE
 
 NOUNS = {
     "pool": "create ls inspect rm drivers",
@@ -145,7 +145,7 @@ _varve; printf '%s\\n' "${{COMPREPLY[@]}}" """
     done = subprocess.run(
         ["bash", "-c", script, "bash", line, program],
         env={"VARVE_ROOT": str(root), "PATH": "/usr/bin:/bin"},
-        check=True, capture_output=True, text=True, timeout=60,
+        check=True, capture_output=True, text=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.stderr == ""
     return [word.removesuffix(" ") for word in done.stdout.splitlines()]

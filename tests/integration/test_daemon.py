@@ -11,7 +11,7 @@ import struct
 
 import pytest
 import wire
-from conftest import VARVED, wait_until
+from conftest import TIMEOUT, VARVED, wait_until
 
 HAS_SYSTEMD = VARVED.exists() and b"sd_listen_fds" in VARVED.read_bytes()
 needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="varved was built without libsystemd")
@@ -230,7 +230,7 @@ def test_log_lines_hold_hostile_keys(varved):
 def test_readiness(varved, tempdir):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tempdir / "notify"))
-        manager.settimeout(60)
+        manager.settimeout(TIMEOUT)
         daemon = varved(env=dict(os.environ, NOTIFY_SOCKET=str(tempdir / "notify")))
         assert manager.recv(1000) == b"READY=1"
         daemon.ask(signal.SIGHUP)

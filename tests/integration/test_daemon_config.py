@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import wire
-from conftest import VARVED
+from conftest import TIMEOUT, VARVED
 
 REPO = Path(__file__).parents[2]
 
 
 def run_varved(*args):
-    return subprocess.run([VARVED, *args], capture_output=True, text=True, timeout=60)
+    return subprocess.run([VARVED, *args], capture_output=True, text=True, timeout=TIMEOUT)
 
 
 REFUSED = {

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import VARVE
+from conftest import TIMEOUT, VARVE
 
 DRIVERS = {"overlay": "ext4", "native": "ext4", "btrfs": "btrfs"}
 OLD = 1_000_000_000  # a time that nothing here is written at
@@ -215,5 +215,5 @@ def test_interrupt(place):
         while out := diff.stdout.read(1 << 16):
             lines += out.count(b"\n")
             time.sleep(0.02)  # however busy the machine is, the signal comes before the end
-        assert diff.wait(60) == 128 + signal.SIGINT
+        assert diff.wait(TIMEOUT) == 128 + signal.SIGINT
         assert lines < 20000 and b"interrupted" in diff.stderr.read()

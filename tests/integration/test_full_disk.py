@@ -15,7 +15,7 @@ import threading
 import pytest
 import wire
 from callers import CommandCaller, DaemonCaller, Refused
-from conftest import CLEAN, wait_until
+from conftest import CLEAN, TIMEOUT, wait_until
 
 NO_SPACE, FAILED_PRECONDITION = 10, 6  # exit statuses
 KINDS = {
@@ -129,7 +129,7 @@ class Full:
     def free(self):
         """Bytes; btrfs is told to do now what it would do in the background."""
         if self.driver == "btrfs":
-            subprocess.run(["btrfs", "filesystem", "sync", self.place], check=True, timeout=60)
+            subprocess.run(["btrfs", "filesystem", "sync", self.place], check=True, timeout=TIMEOUT)
         status = os.statvfs(self.place)
         return status.f_bfree * status.f_bsize
 
@@ -369,7 +369,7 @@ def test_full_now_and_then(varve, make_fs, load, tempdir, kind):
     expected = {name: kind for book in books for name, kind in book.items()}
     assert {info["name"]: info["kind"] for info in full.state()[0]} == expected
     make_room(full.place)
-    wait_until(lambda: varve.json("system", "info")["pending"] == 0, "the space to be freed", 30)
+    wait_until(lambda: varve.json("system", "info")["pending"] == 0, "the space to be freed")
     loaded.kill()
     full.check_whole()
 
@@ -378,7 +378,7 @@ def test_full_now_and_then(varve, make_fs, load, tempdir, kind):
 
 
 def remount(place, how):
-    subprocess.run(["mount", "-o", f"remount,{how}", place], check=True, timeout=60)
+    subprocess.run(["mount", "-o", f"remount,{how}", place], check=True, timeout=TIMEOUT)
 
 
 @pytest.fixture(params=["overlay", "native", "btrfs"])

@@ -263,7 +263,6 @@ def _(out):
 
 @case("link-with-mode-owner-and-xattrs", "CVE-2021-23177 (libarchive), CVE-2021-32760 (containerd)")
 def _(out):
-    acl = bytes.fromhex("02000000" "01000700ffffffff" "04000700ffffffff" "20000700ffffffff")
     return [Layer().symlink("soft", str(out.path / "victim"), uid=9, mtime=1,
                             xattrs={"trusted.x": b"x", "user.note": b"changed"})
             .symlink("other", str(out.path / "victim"))]  # fmt: skip

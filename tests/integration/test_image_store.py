@@ -13,15 +13,15 @@ import signal
 import subprocess
 import tarfile
 import time
-from pathlib import Path
 
 import pytest
+from conftest import TIMEOUT, VARVE
 
 NAME = "example.org/app:1"
 
 
 def run(*args, **kwargs):
-    options = dict(check=True, capture_output=True, text=True, timeout=120) | kwargs
+    options = dict(check=True, capture_output=True, text=True, timeout=TIMEOUT) | kwargs
     return subprocess.run(args, **options)
 
 
@@ -109,7 +109,7 @@ def test_standard_input(varve, layout, tempdir):
     cat = subprocess.Popen(["cat", archive], stdout=subprocess.PIPE)
     assert varve("image", "import", "-", stdin=cat.stdout).stdout == f"{NAME}\n"
     cat.stdout.close()
-    assert cat.wait(timeout=60) == 0
+    assert cat.wait(timeout=TIMEOUT) == 0
 
 
 def test_docker_archive(varve, layout, tempdir):
@@ -196,14 +196,12 @@ def test_killed_import_leaves_no_garbage(varve, layout, tempdir):
     succeeds, and prune deletes the rest."""
     archive = tempdir / "app.tar"
     run("skopeo", "copy", f"oci:{layout}:app", f"oci-archive:{archive}:{NAME}")
-    from conftest import VARVE
-
     for delay in range(0, 60, 4):
         process = subprocess.Popen([VARVE, "--root", varve.root, "image", "import", archive],
                                    stdout=subprocess.DEVNULL)  # fmt: skip
         time.sleep(delay / 1000)
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=60)
+        process.wait(timeout=TIMEOUT)
         if not (store(varve) / "blobs/sha256").exists():
             continue
         assert set(blobs(store(varve)).items()) <= set(blobs(layout).items())
@@ -237,7 +235,6 @@ def test_full_disk(varve, layout, make_fs):
 def test_imports_at_once(varve, layout):
     """Of several processes that import the same image all succeed, and prune beside them takes
     nothing that they need."""
-    from conftest import VARVE
 
     command = [VARVE, "--root", varve.root, "image"]
     varve("image", "import", layout, "--name", "first:1")

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import CLEAN, TIMEOUT
+from conftest import CLEAN, TIMEOUT, wait_until
 from workers import Worker
 
 SEED = int(os.environ.get("VARVE_CRASH_SEED", random.randrange(1 << 32)))
@@ -40,10 +40,11 @@ def disk(request, varve, make_fs, tempdir):
 
 
 def committed(workers):
-    """What the workers know to be committed, and not being removed: {name: (worker, files)}."""
+    """What the workers know to be committed, and not being removed: {name: (worker, files)}. They work
+    on meanwhile: the book is read last, which has no more what a removal took that ended between."""
     there = {}
     for worker in workers:
-        book, pending = worker.book, worker.pending
+        pending, book = worker.pending, worker.book
         for name, snapshot in book.items():
             if snapshot.kind == "committed" and (pending is None or name in pending):
                 there[name] = (worker, set(worker.files[name]))
@@ -94,6 +95,7 @@ def test_power_cut(disk, varve, load, tempdir):
             worker.start(loaded.caller())
         for number in range(CUTS):
             time.sleep(rng.uniform(0.05, 0.5))
+            wait_until(lambda: len(committed(workers)) > 2, "snapshots to be committed")
             cuts.append(cut(disk, number, workers))
     finally:
         for worker in workers:

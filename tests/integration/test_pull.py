@@ -16,7 +16,7 @@ import subprocess
 import termios
 
 import pytest
-from conftest import BUILD, SANITIZER, TIMEOUT, VARVE, wait_until
+from conftest import SANITIZER, TIMEOUT, VARVE, wait_until
 from oci import ARCHITECTURE, write_image
 from oci import Layer as Tar
 from registries import (

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SANITIZER, TIMEOUT, VARVE, mounts_below, wait_until
-from oci import ARCHITECTURE, Layer, digest, write_image
+from oci import Layer, digest, write_image
 
 IMAGE = "example.org/app:1"
 APPLETS = "sh cat id ls env sleep pwd kill true stty head hostname rm mount readlink wc dd unshare mkdir".split()

@@ -12,7 +12,7 @@ import time
 
 import oci
 import pytest
-from conftest import VARVE
+from conftest import TIMEOUT, VARVE
 from oci import Layer, chain_ids, write_image
 
 NAME = "example.org/app:1"
@@ -98,7 +98,7 @@ def test_tree_is_that_of_umoci(pool, tempdir):
     layout, bundle = tempdir / "layout", tempdir / "bundle"
     for command in (["skopeo", "copy", "-q", f"oci-archive:{archive}:1", f"oci:{layout}:1"],
                     ["umoci", "unpack", "--image", f"{layout}:1", bundle]):  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT)
     ours, theirs = presented(pool, done["snapshot"], tempdir / "m"), tree(bundle / "rootfs")
     assert sorted(ours) == sorted(theirs)
     # A directory in which an entry was made or removed has the time of that.
@@ -187,7 +187,7 @@ def test_killed_and_again(pool, tempdir):
                                    stdout=subprocess.DEVNULL)  # fmt: skip
         time.sleep(delay / 1000)
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=60)
+        process.wait(timeout=TIMEOUT)
         there = [key for key in keys(pool) if key in chain]
         assert there == sorted(chain[: len(there)])
         assert set(keys(pool)) - set(there) <= {f"unpack {name}" for name in chain}
@@ -270,7 +270,7 @@ def test_at_once(pool, tempdir):
     import_image(pool, tempdir, layers())
     running = [subprocess.Popen([VARVE, "--json", "--root", pool.root, "image", "unpack", NAME],
                                 stdout=subprocess.PIPE, text=True) for _ in range(4)]  # fmt: skip
-    done = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    done = [json.loads(process.communicate(timeout=TIMEOUT)[0]) for process in running]
     assert all(process.returncode == 0 for process in running)
     assert sum(one["unpacked"] for one in done) == 3
     assert keys(pool) == sorted(chain_ids(layers()))

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import CLEAN, TIMEOUT, VARVE, mounts_below, wait_until
+from conftest import CLEAN, TIMEOUT, VARVE, mounts_below
 
 POOLS = [("overlay", "ext4"), ("native", "ext4"), ("native", "xfs"), ("btrfs", "btrfs"), ("zfs", "ext4")]
 INVALID, MISSING, TAKEN, STATE, UNABLE, BUSY = 3, 4, 5, 6, 8, 11  # exit statuses

@@ -10,6 +10,8 @@ import re
 import socket
 import struct
 
+from patience import TIMEOUT
+
 SERVICE = "/containerd.services.snapshots.v1.Snapshots/"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -64,7 +66,7 @@ class Call:
 
     def __init__(self, path, window=None):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(TIMEOUT)
         self.socket.connect(str(path))
         self.data, self.trailers = b"", b""
         self.send(PREFACE + (setting(4, window) if window is not None else frame(SETTINGS)))
