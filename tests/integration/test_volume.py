@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import CLEAN, TIMEOUT, VARVE, mounts_below
+from conftest import CLEAN, TIMEOUT, VARVE, mounts_below, wait_until
 
 POOLS = [("overlay", "ext4"), ("native", "ext4"), ("native", "xfs"), ("btrfs", "btrfs"), ("zfs", "ext4")]
 INVALID, MISSING, TAKEN, STATE, UNABLE, BUSY = 3, 4, 5, 6, 8, 11  # exit statuses
@@ -514,7 +514,8 @@ def test_import(volumes, varve, tree, tempdir, kind):
         (copy / "new").touch()
     volumes("fork", "tools", "mine")
     (volumes.path("mine") / "new").touch()
-    assert str(image) not in subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    loops = lambda: subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    wait_until(lambda: str(image) not in loops(), "the loop device to go")  # who looks at it holds it
     volumes("rm", "-r", "tools")
     assert varve.json("snapshot", "ls") == [] and varve.json("system", "cleanup") == CLEAN
 
