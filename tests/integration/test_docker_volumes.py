@@ -225,6 +225,7 @@ CONTAINERS_CONF = """
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "none"
+lock_type = "file"
 [engine.volume_plugins]
 varve = "{socket}"
 [containers]

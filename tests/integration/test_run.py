@@ -556,18 +556,18 @@ exec runc "$@"
 @pytest.mark.parametrize("moment", range(int(os.environ.get("VARVE_CRASH_ROUNDS", "16"))))
 def test_killed_at_any_moment(app, tempdir, moment):
     """Whatever a run had begun, a cleanup finds: no process, cgroup or file is left."""
-    mark = f"VARVE_TEST_MARK={tempdir.name}"
+    mark, name = f"VARVE_TEST_MARK={tempdir.name}", f"crash-{tempdir.name}"
     begun = time.monotonic()
     run(app, IMAGE, "true")
     whole = time.monotonic() - begun
     quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process = begin(app, "--rm", "--env", mark, "--name", "crash", IMAGE, "sleep", "1000", **quiet)
+    process = begin(app, "--rm", "--env", mark, "--name", name, IMAGE, "sleep", "1000", **quiet)
     time.sleep(whole * moment / 12)
     process.kill()
     process.wait(TIMEOUT)
     app("system", "cleanup")
     assert left(app) == NOTHING
-    assert not [p for p in cgroups() if p.name.startswith("crash-")]
+    assert not [p for p in cgroups() if p.name.startswith(name)]
     wait_until(lambda: not marked(mark), "the container's processes to go")
 
 
@@ -585,14 +585,15 @@ def cgroups():
     return [p for p in Path("/sys/fs/cgroup").glob("*/varve/*") if p.is_dir()]
 
 
-def test_cgroups_go(app):
-    process = begin(app, "--rm", "--name", "grouped", IMAGE, "sh", "-c", WAITER)
+def test_cgroups_go(app, tempdir):
+    name = f"grouped-{tempdir.name}"  # other tests' containers are there too
+    process = begin(app, "--rm", "--name", name, IMAGE, "sh", "-c", WAITER)
     assert process.stdout.readline() == "up\n"
-    assert [p for p in cgroups() if p.name.startswith("grouped-")]
+    assert [p for p in cgroups() if p.name.startswith(name)]
     process.kill()
     process.wait(TIMEOUT)
     app("system", "cleanup")
-    assert not [p for p in cgroups() if p.name.startswith("grouped-")]
+    assert not [p for p in cgroups() if p.name.startswith(name)]
 
 
 def test_looking_does_not_disturb(app):
