@@ -129,10 +129,11 @@ class Containerd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid.read_text()), signal.SIGKILL)
         for shim in self.shims():
-            os.kill(shim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(shim, signal.SIGKILL)
         if self.process and self.process.poll() is None:
             self.stop(signal.SIGKILL)
-        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{self.namespace}"):
+        for cgroup in cgroups(self.namespace):
             wait_until(lambda: remove_cgroup(cgroup), f"{cgroup} to be empty")
         print(f"containerd:\n{self.logfile.read_text()}\nvarved:\n{self.daemon.log()}")
 
@@ -142,6 +143,11 @@ class Containerd:
                 words = entry.read_bytes().split(b"\0")
                 if words[0].endswith(b"containerd-shim-runc-v2") and bytes(self.socket) in words:
                     yield int(entry.parent.name)
+
+
+def cgroups(name):
+    """Those of that name. Others come and go meanwhile."""
+    return [Path(folder) / name for folder, names, _ in os.walk("/sys/fs/cgroup") if name in names]
 
 
 def remove_cgroup(path):
