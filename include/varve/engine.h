@@ -36,7 +36,8 @@ typedef enum {
 } VarveEngineFlags;
 
 /* Opens the store under root, an absolute or relative path of a directory. A store that a newer
- * Varve wrote is refused with VARVE_ERROR_FAILED_PRECONDITION and left untouched. */
+ * Varve wrote is refused with VARVE_ERROR_FAILED_PRECONDITION and left untouched; one that this
+ * process has open already, with VARVE_ERROR_BUSY: its threads share one engine. */
 VARVE_PUBLIC VarveEngine *varve_engine_open(const char *root, VarveEngineFlags flags,
                                             GError **error);
 

@@ -6,6 +6,7 @@
 #include "store/shared-file.h"
 #include "store/store.h"
 #include <lmdb.h>
+#include <sys/types.h>
 
 /*
  * All records stand in one tree, so that a transaction rewrites few pages: with a tree for each
@@ -36,6 +37,9 @@ void varve_key_add_u64(VarveKey *key, guint64 number);
 void varve_superblock_key(VarveKey *key);
 
 struct VarveStore {
+    dev_t dev; /* of its directory */
+    ino_t ino;
+    pid_t pid; /* which has it open; 0: nobody yet */
     MDB_env *env;
     VarveSharedFile locks;
     MDB_dbi tree;

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/listing.h"
 #include <linux/magic.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -25,6 +26,57 @@
 
 static const char *const tmpfs[] = {"/run", "/dev/shm"};
 static const char subdir[] = "varve-shared";
+
+/*
+ * What this process uses, since it must not open that again to look at it: closing any descriptor
+ * of a file ends the process's fcntl locks on it, and LMDB tells by such a lock that its file is in
+ * use.
+ */
+typedef struct {
+    dev_t dev;
+    ino_t ino;
+} Id;
+
+static pthread_mutex_t mine_lock = PTHREAD_MUTEX_INITIALIZER;
+static GArray *mine; /* Id of each file in memory, once for each use */
+
+static gint
+find_mine(const struct stat *st)
+{
+    for (guint i = 0; mine != NULL && i < mine->len; i++) {
+        const Id *id = &g_array_index(mine, Id, i);
+        if (id->dev == st->st_dev && id->ino == st->st_ino)
+            return (gint)i;
+    }
+    return -1;
+}
+
+static void
+add_mine(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return;
+    const Id id = {st.st_dev, st.st_ino};
+    pthread_mutex_lock(&mine_lock);
+    if (mine == NULL)
+        mine = g_array_new(FALSE, FALSE, sizeof(Id));
+    g_array_append_val(mine, id);
+    pthread_mutex_unlock(&mine_lock);
+}
+
+static void
+remove_mine(int fd)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return;
+    pthread_mutex_lock(&mine_lock);
+    gint at = find_mine(&st);
+    if (at >= 0)
+        g_array_remove_index_fast(mine, (guint)at);
+    pthread_mutex_unlock(&mine_lock);
+}
 
 static gboolean
 is_on(int fd, long type)
@@ -55,6 +107,18 @@ open_memory(char *path, gsize size)
     return -1;
 }
 
+static void
+remove_unused(int memfd, const char *name, gint64 now)
+{
+    struct stat st;
+    if (fstatat(memfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+        st.st_mtime + UNUSED_FOR >= now || find_mine(&st) >= 0)
+        return;
+    varve_autofd file = openat(memfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(memfd, name, 0);
+}
+
 /* Removes what nobody has used for long: its root may be gone, which cannot be told from here. To
  * lose the file of one that is not costs a search of the disk when that is used again. */
 static void
@@ -63,14 +127,10 @@ sweep(int memfd)
     varve_autofd fd = varve_fd_open_dir(memfd, ".", NULL);
     g_autoptr(VarveListing) listing = fd < 0 ? NULL : varve_listing_read(fd);
     gint64 now = g_get_real_time() / G_USEC_PER_SEC;
-    for (gsize i = 0; listing != NULL && i < varve_listing_length(listing); i++) {
-        struct stat st;
-        const char *name = varve_listing_get(listing, i).name;
-        varve_autofd file = openat(memfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (file >= 0 && fstat(file, &st) == 0 && S_ISREG(st.st_mode) &&
-            st.st_mtime + UNUSED_FOR < now && flock(file, LOCK_EX | LOCK_NB) == 0)
-            (void)unlinkat(memfd, name, 0);
-    }
+    pthread_mutex_lock(&mine_lock);
+    for (gsize i = 0; listing != NULL && i < varve_listing_length(listing); i++)
+        remove_unused(memfd, varve_listing_get(listing, i).name, now);
+    pthread_mutex_unlock(&mine_lock);
 }
 
 /* How names of files in memory for that directory begin. */
@@ -204,6 +264,7 @@ open_linked(VarveSharedFile *file, int dirfd, const char *name, gsize size, GErr
             return varve_error_set_errno(error, errno, "locking %s", lock_name);
         if (can_use(dirfd, name, size, &memory)) {
             *file = (VarveSharedFile){.lock = fd, .memory = memory};
+            add_mine(memory);
             fd = -1;
             return TRUE;
         }
@@ -235,6 +296,7 @@ varve_shared_file_open(VarveSharedFile *file, int dirfd, const char *name, gsize
 void
 varve_shared_file_close(VarveSharedFile *file)
 {
+    remove_mine(file->memory);
     varve_fd_clear(&file->memory);
     varve_fd_clear(&file->lock);
 }

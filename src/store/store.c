@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "store.pb-c.h"
 #include "store/internal.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -14,6 +15,57 @@
 #define MAX_READERS 1024
 #define LOCKS_NAME  "lock.mdb"
 #define LOCKS_SIZE  (4096 + MAX_READERS * 64) /* a head, and a cache line for each reader */
+
+/*
+ * The stores that this process has open. One must not be opened twice: closing any descriptor of
+ * its lock file, which opening it does too, ends the process's locks on it, and with them all that
+ * keeps other processes from setting it up anew.
+ */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static GPtrArray *open_stores; /* VarveStore */
+
+static gboolean
+is_open(const VarveStore *store)
+{
+    for (guint i = 0; i < open_stores->len; i++) {
+        const VarveStore *other = open_stores->pdata[i];
+        if (other->dev == store->dev && other->ino == store->ino && other->pid == store->pid)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+enter(VarveStore *store, int dirfd, GError **error)
+{
+    struct stat st;
+    if (fstat(dirfd, &st) < 0)
+        return varve_error_set_errno(error, errno, "looking at its directory");
+    store->dev = st.st_dev;
+    store->ino = st.st_ino;
+    store->pid = getpid(); /* who was forked has none of its parent's locks */
+    pthread_mutex_lock(&open_lock);
+    if (open_stores == NULL)
+        open_stores = g_ptr_array_new();
+    gboolean is_first = !is_open(store);
+    if (is_first)
+        g_ptr_array_add(open_stores, store);
+    else
+        store->pid = 0;
+    pthread_mutex_unlock(&open_lock);
+    return is_first ||
+           varve_error_set(error, VARVE_ERROR_BUSY,
+                           "this process has it open already, and its threads can share that");
+}
+
+static void
+leave(VarveStore *store)
+{
+    pthread_mutex_lock(&open_lock);
+    if (store->pid != 0)
+        g_ptr_array_remove_fast(open_stores, store);
+    pthread_mutex_unlock(&open_lock);
+}
 
 static gboolean
 read_superblock(VarveStoreTxn *txn, gpointer data, GError **error)
@@ -171,8 +223,8 @@ open_store(VarveStore *store, const char *path, gboolean must_exist, GError **er
      * slow. */
     if (fresh)
         varve_fd_set_nocow(dirfd);
-    if (!open_env(store, dirfd, path, error) || !open_tree(store, error) ||
-        !varve_store_read(store, read_superblock, store, error))
+    if (!enter(store, dirfd, error) || !open_env(store, dirfd, path, error) ||
+        !open_tree(store, error) || !varve_store_read(store, read_superblock, store, error))
         return FALSE;
     if (store->schema > STORE_SCHEMA)
         return varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
@@ -207,6 +259,7 @@ varve_store_close(VarveStore *store)
     if (store->env != NULL)
         mdb_env_close(store->env);
     varve_shared_file_close(&store->locks);
+    leave(store);
     g_rw_lock_clear(&store->map_lock);
     g_free(store);
 }

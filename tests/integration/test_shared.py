@@ -4,9 +4,11 @@ containerd's; and what they may bring: deep lineages, and keys and labels of any
 """
 
 import base64
+import fcntl
 import os
 import random
 import shutil
+import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +122,20 @@ def test_64_clients(driver, varve, varved, stress):
     assert daemon.stop() == 0
     varve("system", "cleanup")
     assert varve.json("system", "cleanup") == CLEAN
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_others_see_that_it_is_open(make_fs, varved, kind):
+    """By a lock on the store's first byte: without it they would set its locks up anew, beside those
+    who write. The daemon makes the root, and finds it."""
+    root = make_fs(kind) / "root"
+    for _ in range(2):
+        daemon = varved(root=root)
+        with open(root / "store/lock.mdb", "rb+") as file:
+            whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+            found = struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_GETLK, whole))
+        assert (found[0], found[-1]) == (fcntl.F_RDLCK, daemon.process.pid)
+        assert daemon.stop() == 0
 
 
 # --- races ----------------------------------------------------------------------------------------

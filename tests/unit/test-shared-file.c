@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SIZE ((gsize)64 << 10)
@@ -116,6 +117,58 @@ test_other_memory(void)
     leave_memory();
 }
 
+/* Whether a process other than this one, which sees none of its own, finds a lock there. */
+static gboolean
+others_see_lock(const char *path)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        _exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_RDLCK ? 0 : 1);
+    }
+    int status;
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* LMDB knows by such a lock that others use its file: without it they set it up anew, and what is
+ * written is lost. Making another file must not end it, however old this one looks. */
+static void
+test_locks_stay(void)
+{
+    g_autoptr(Scratch) dir = scratch_new("btrfs", 128 << 20);
+    VarveSharedFile file = VARVE_SHARED_FILE_INIT, other = VARVE_SHARED_FILE_INIT;
+    g_autoptr(GError) error = NULL;
+    if (dir == NULL)
+        return;
+    other_memory();
+    open_it(&file, dir->fd);
+    g_autofree char *path = target(dir->fd);
+    varve_autofd fd = open(path, O_RDWR | O_CLOEXEC);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+    g_assert_cmpint(fcntl(fd, F_SETLK, &lock), ==, 0);
+    g_assert_true(others_see_lock(path));
+
+    static const struct timespec long_ago[2] = {{1000000000, 0}, {1000000000, 0}};
+    g_assert_cmpint(futimens(fd, long_ago), ==, 0);
+    g_assert_true(varve_shared_file_open(&other, dir->fd, "other", SIZE, &error));
+    g_assert_true(others_see_lock(path));
+    varve_shared_file_close(&other);
+    g_assert_true(others_see_lock(path));
+    varve_fd_clear(&fd);
+    g_assert_false(others_see_lock(path));
+    varve_shared_file_close(&file);
+
+    /* It goes when nobody has it open. */
+    g_assert_cmpint(utimensat(AT_FDCWD, path, long_ago, 0), ==, 0);
+    g_assert_cmpint(unlinkat(dir->fd, "other", 0), ==, 0);
+    g_assert_true(varve_shared_file_open(&other, dir->fd, "other", SIZE, &error));
+    g_assert_cmpint(access(path, F_OK), <, 0);
+    varve_shared_file_close(&other);
+    leave_memory();
+}
+
 /* No tmpfs at all, or none with room: in place, as well as that can be done. */
 static void
 test_no_memory(void)
@@ -174,6 +227,7 @@ main(int argc, char **argv)
     g_test_add_func("/shared-file/in-place", test_in_place);
     g_test_add_func("/shared-file/in-memory", test_in_memory);
     g_test_add_func("/shared-file/other-memory", test_other_memory);
+    g_test_add_func("/shared-file/locks-stay", test_locks_stay);
     g_test_add_func("/shared-file/no-memory", test_no_memory);
     g_test_add_data_func("/shared-file/full/ext4", "ext4", test_full);
     g_test_add_data_func("/shared-file/full/xfs", "xfs", test_full);

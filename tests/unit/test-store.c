@@ -450,6 +450,27 @@ test_damaged(Fixture *f, gconstpointer data)
 }
 
 static void
+open_alone(const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(VarveStore) store = varve_store_open(path, TRUE, &error);
+    g_assert_no_error(error);
+}
+
+/* A process has it open once; what it was forked from does not count. */
+static void
+test_open_twice(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_null(varve_store_open(f->path, TRUE, &error));
+    g_assert_error(error, VARVE_ERROR, VARVE_ERROR_BUSY);
+    in_child(open_alone, f->path, 0);
+    add_ok(f->store, 1, "one", 0);
+    g_clear_pointer(&f->store, varve_store_close);
+    open_alone(f->path);
+}
+
+static void
 test_missing(void)
 {
     g_autoptr(GError) error = NULL;
@@ -470,6 +491,7 @@ main(int argc, char **argv)
     TEST("killed-writer", test_killed_writer);
     TEST("killed-after-writing", test_killed_after_writing);
     TEST("killed-initializer", test_killed_initializer);
+    TEST("open-twice", test_open_twice);
     TEST("newer-schema", test_newer_schema);
     TEST("damaged", test_damaged);
     g_test_add_func("/store/growth", test_growth);
