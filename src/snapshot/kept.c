@@ -10,11 +10,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define FOLDER    "transfers"
+#define FOLDER "transfers"
+/* Who looks whether a file is old has it locked for a moment, too. */
 #define MAX_TRIES 50
-#define PATIENCE                                                                                   \
-    (G_USEC_PER_SEC / 500) /* between them: who looks whether it is old has it, too                \
-                            */
+#define PATIENCE  (G_USEC_PER_SEC / 500)
 /* What is kept leaves a sixteenth of the file system free, or so much: the snapshot needs room,
  * which may be in the same one. */
 #define SPARE    ((guint64)1 << 30)
@@ -66,9 +65,10 @@ open_locked(int folder, const char *name, int flags)
     varve_autofd fd = openat(folder, name, flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || !lock_file(fd, F_OFD_SETLK, &lock))
         return -1;
-    errno = EAGAIN;
-    if (!is_there(folder, name, fd))
+    if (!is_there(folder, name, fd)) {
+        errno = EAGAIN;
         return -1;
+    }
     int locked = fd;
     fd = -1;
     return locked;
