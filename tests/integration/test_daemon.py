@@ -57,7 +57,7 @@ def test_unknown_group(varved):
 def test_directory_is_made(varved, tempdir):
     path = tempdir / "a" / "b" / "s.sock"
     daemon = varved(args=["--socket", path], wait=False)
-    wait_until(path.exists, "the socket")
+    wait_until(lambda: wire.listens(path), "the socket")
     assert wire.serves(path)
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o022 == 0
     assert daemon.stop() == 0
@@ -201,7 +201,7 @@ def test_successor_takes_over_while_it_finishes(varved, varve):
         daemon.ask(signal.SIGTERM)
         wait_until(lambda: not daemon.socket.exists(), "the socket to go")
         varved(args=["--socket", daemon.socket], wait=False)
-        wait_until(daemon.socket.exists, "the successor's socket")
+        wait_until(lambda: wire.listens(daemon.socket), "the successor's socket")
         held.open_window()
         assert held.finish() == wire.OK
         assert daemon.wait() == 0
@@ -246,7 +246,7 @@ def test_socket_activation(varved, tempdir):
     path = tempdir / "handed.sock"
     kept = [f"--setenv={name}" for name in os.environ if re.match(r"G_|[A-Z]+SAN_", name)]
     daemon = varved(wait=False, runner=["systemd-socket-activate", *kept, "-l", path])
-    wait_until(path.exists, "the socket")
+    wait_until(lambda: wire.listens(path), "the socket")
     assert wire.serves(path)
     assert "handed over by systemd" in daemon.log()
     assert not daemon.socket.exists()

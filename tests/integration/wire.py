@@ -136,6 +136,12 @@ def call(path, method, fields, **kwargs):
         return self.finish(), self.data
 
 
+def listens(path):
+    """Whether one can connect: a socket's file is there a little earlier."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 def serves(path, pool="default"):
     """Whether the daemon answers a simple call."""
     return call(path, "List", {1: pool})[0] == OK
