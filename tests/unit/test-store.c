@@ -455,6 +455,7 @@ open_alone(const char *path)
     g_autoptr(GError) error = NULL;
     g_autoptr(VarveStore) store = varve_store_open(path, TRUE, &error);
     g_assert_no_error(error);
+    g_assert_nonnull(store);
 }
 
 /* A process has it open once; what it was forked from does not count. */
