@@ -87,6 +87,14 @@ varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset)
     return TRUE;
 }
 
+gboolean
+varve_fd_is_linked(int fd, int dirfd, const char *name)
+{
+    struct stat opened, there;
+    return fstat(fd, &opened) == 0 && fstatat(dirfd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+           opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
+}
+
 void
 varve_fd_set_nocow(int fd)
 {

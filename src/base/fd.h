@@ -35,6 +35,10 @@ void varve_fd_enlarge_pipe(int fd);
 #define VARVE_FD_HERE ((gint64)-1)
 gboolean varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset);
 
+/* Whether the name beneath dirfd leads to what fd is. Who has waited for a lock on a file asks
+ * that: whoever had it before may have removed the file, or put another in its place. */
+gboolean varve_fd_is_linked(int fd, int dirfd, const char *name);
+
 /* Files that are made in this directory, or this file, if it is still empty, are written in place,
  * where the file system would not do that by itself (btrfs). Does nothing where it cannot. */
 void varve_fd_set_nocow(int fd);

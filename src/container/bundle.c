@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
 #include "base/tree.h"
 #include "container/internal.h"
 #include "container/users.h"
@@ -32,10 +33,7 @@ open_bundle(VarveContainers *containers, const char *id, GError **error)
 gboolean
 varve_bundle_is_there(const VarveBundle *bundle)
 {
-    struct stat here, there;
-    return fstat(bundle->fd, &here) == 0 &&
-           fstatat(bundle->parent, bundle->id, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+    return varve_fd_is_linked(bundle->fd, bundle->parent, bundle->id);
 }
 
 gboolean

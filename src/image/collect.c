@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/digest.h"
+#include "base/fd.h"
 #include "base/listing.h"
 #include "image/content-internal.h"
 #include <stdio.h>
@@ -144,7 +145,7 @@ collect_begun(VarveContentStore *content, const char *name, VarveCollected *coll
     if (fd < 0 || fstat(fd, &st) < 0)
         return errno == ENOENT ||
                varve_error_set_errno(error, errno, "looking at the begun blob %s", name);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !varve_ingest_is_linked(fd, content->ingestfd, name))
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !varve_fd_is_linked(fd, content->ingestfd, name))
         return TRUE;
     if (unlinkat(content->ingestfd, name, 0) < 0 && errno != ENOENT)
         return varve_error_set_errno(error, errno, "deleting the begun blob %s", name);

@@ -27,7 +27,4 @@ gboolean varve_pins_try_delete(int pinsfd, const char *digest);
  * one, and the file of that name is opened again. Returns -1 with the error set. */
 int varve_ingest_open_locked(int dirfd, const char *name, const gint *cancelled, GError **error);
 
-/* Whether fd is open on what the name in the directory is now. */
-gboolean varve_ingest_is_linked(int fd, int dirfd, const char *name);
-
 #endif

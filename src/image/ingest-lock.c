@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fd.h"
 #include "image/content-internal.h"
 #include <sys/file.h>
-#include <sys/stat.h>
 
 /* Who writes a file has a lock on it. */
 
 #define FIRST_WAIT   1000 /* microseconds between two looks at another's lock */
 #define LONGEST_WAIT 50000
-
-gboolean
-varve_ingest_is_linked(int fd, int dirfd, const char *name)
-{
-    struct stat mine, its;
-    return fstat(fd, &mine) == 0 && fstatat(dirfd, name, &its, AT_SYMLINK_NOFOLLOW) == 0 &&
-           mine.st_dev == its.st_dev && mine.st_ino == its.st_ino;
-}
 
 /* Waits by looking again and again, so that it can be cancelled. */
 static gboolean
@@ -43,7 +35,7 @@ varve_ingest_open_locked(int dirfd, const char *name, const gint *cancelled, GEr
         }
         if (!lock_file(fd, cancelled, error))
             return -1;
-        if (varve_ingest_is_linked(fd, dirfd, name)) {
+        if (varve_fd_is_linked(fd, dirfd, name)) {
             int locked = fd;
             fd = -1;
             return locked;

@@ -52,7 +52,7 @@ varve_turn_try(int rootfd, const char *what, VarveTurn **turn, GError **error)
     if (fd < 0)
         return varve_error_set_errno(error, errno, "turns/%s: opening it", what);
     /* One that is not linked any more was somebody's until a moment ago. */
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && varve_ingest_is_linked(fd, dirfd, what))
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && varve_fd_is_linked(fd, dirfd, what))
         *turn = begin(&dirfd, &fd, what);
     return TRUE;
 }

@@ -39,16 +39,6 @@ open_folder(VarveEngine *engine, gboolean make, GError **error)
     return varve_fd_make_dir(engine->rootfd, FOLDER, 0700, error);
 }
 
-/* Whether the name still leads to the file that was opened: who had it before may have removed it.
- */
-static gboolean
-is_there(int folder, const char *name, int fd)
-{
-    struct stat opened, there;
-    return fstat(fd, &opened) == 0 && fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
-}
-
 /* An open file description lock: threads exclude each other too, and one can look for it without
  * taking it. */
 static gboolean
@@ -65,7 +55,7 @@ open_locked(int folder, const char *name, int flags)
     varve_autofd fd = openat(folder, name, flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || !lock_file(fd, F_OFD_SETLK, &lock))
         return -1;
-    if (!is_there(folder, name, fd)) {
+    if (!varve_fd_is_linked(fd, folder, name)) {
         errno = EAGAIN;
         return -1;
     }
