@@ -2,6 +2,7 @@
 #include "volume/stream/receive.h"
 #include "backup/flow.h"
 #include "backup/internal.h"
+#include "base/uuid.h"
 
 /* A blob goes straight from the registry to the receiver of its stream. The stream ends there only
  * when the blob's digest was found right, and nothing is published before its end. */
@@ -104,7 +105,7 @@ lock_id(VarveVolumes *volumes, const char *wanted, char **id, GError **error)
         return lock;
     varve_fd_clear(&lock);
     g_free(*id);
-    *id = g_uuid_string_random();
+    *id = varve_uuid_new();
     if (g_error_matches(taken, VARVE_ERROR, VARVE_ERROR_ALREADY_EXISTS))
         return varve_volume_lock(volumes, *id, NULL, error);
     g_propagate_error(error, g_steal_pointer(&taken));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/export.h"
 #include "base/digest.h"
+#include "base/uuid.h"
 #include "image/archive/formats.h"
 #include "image/internal.h"
 #include "image/layout.h"
@@ -348,7 +349,7 @@ varve_images_export(VarveImages *images, const char *const *names, const VarvePl
                     VarveImageFormat format, const char *path, GError **error)
 {
     struct stat st;
-    g_autofree char *random = g_uuid_string_random();
+    g_autofree char *random = varve_uuid_new();
     g_autofree char *normal = g_canonicalize_filename(path, NULL);
     g_autofree char *beside = g_strdup_printf("%s.%.8s.part", normal, random);
     gboolean ok = lstat(normal, &st) < 0 ||

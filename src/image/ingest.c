@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/digest.h"
+#include "base/uuid.h"
 #include "image/content-internal.h"
 #include <linux/fs.h>
 #include <stdio.h>
@@ -142,7 +143,7 @@ varve_ingest_begin(VarveContentStore *content, VarveLease *lease, const char *di
     if (digest != NULL && !varve_digest_check(digest, error))
         return FALSE;
     g_autoptr(VarveIngest) new = g_new0(VarveIngest, 1);
-    g_autofree char *random = g_uuid_string_random();
+    g_autofree char *random = varve_uuid_new();
     new->content = content;
     new->lease = lease;
     new->watch = watch;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot/identity.h"
+#include "base/uuid.h"
 #include "snapshot/internal.h"
 
 #define MAX_DEPTH 100000
@@ -81,7 +82,7 @@ char *
 varve_identity_of(VarvePool *pool, const char *name, GError **error)
 {
     VarveStore *store = pool->engine->store;
-    g_autofree char *fresh = g_uuid_string_random();
+    g_autofree char *fresh = varve_uuid_new();
     Identity of = {.pool = pool, .name = name, .fresh = fresh};
     gboolean ok =
         varve_check_key("name", name, error) && varve_store_read(store, read_uuid, &of, error);

@@ -2,6 +2,7 @@
 #include "store/shared-file.h"
 #include "base/fd.h"
 #include "base/listing.h"
+#include "base/uuid.h"
 #include <linux/magic.h>
 #include <pthread.h>
 #include <string.h>
@@ -162,11 +163,13 @@ make_in_memory(int dirfd, const char *name, gsize size, GError **error)
     if (fstat(dirfd, &dir) < 0)
         return varve_error_set_errno(error, errno, "looking at its directory");
     g_autofree char *prefix = name_prefix(&dir);
-    g_autofree char *random = g_uuid_string_random();
+    g_autofree char *random = varve_uuid_new();
     g_autofree char *file = g_strconcat(prefix, random, NULL);
     g_autofree char *target = g_build_filename(path, file, NULL);
     varve_autofd fd = openat(memfd, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 || !allocate(fd, size, NULL)) {
+    if (fd < 0)
+        return FALSE;
+    if (!allocate(fd, size, NULL)) {
         (void)unlinkat(memfd, file, 0);
         return FALSE;
     }

@@ -2,6 +2,7 @@
 #include "store/store.h"
 #include "base/batch.h"
 #include "base/fd.h"
+#include "base/uuid.h"
 #include "store.pb-c.h"
 #include "store/internal.h"
 #include <pthread.h>
@@ -96,7 +97,7 @@ write_superblock(VarveStoreTxn *txn, gpointer data, GError **error)
         return FALSE;
     if (store->schema != 0)
         return TRUE; /* another process was faster */
-    g_autofree char *uuid = g_uuid_string_random();
+    g_autofree char *uuid = varve_uuid_new();
     Varve__Store__Superblock sb = VARVE__STORE__SUPERBLOCK__INIT;
     sb.schema = STORE_SCHEMA;
     sb.uuid = uuid;

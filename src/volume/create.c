@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/uuid.h"
 #include "volume/internal.h"
 
 /* New volumes: SPEC rows V2, V3 and V5. */
@@ -8,7 +9,7 @@ varve_volume_plan(const VarveVolumeOptions *options, const VarveVolumeInfo *from
 {
     static const VarveVolumeOptions none = {0};
     const VarveVolumeOptions *o = options != NULL ? options : &none;
-    g_autofree char *fresh = g_uuid_string_random();
+    g_autofree char *fresh = varve_uuid_new();
     if (o->id != NULL && !varve_volume_id_check(o->id, error))
         return NULL;
     VarveVolumeInfo *info = g_new0(VarveVolumeInfo, 1);
@@ -130,7 +131,7 @@ varve_volumes_fork(VarveVolumes *volumes, const char *snapshot, const VarveVolum
                    GError **error)
 {
     VarveVolumeInfo *made = NULL;
-    g_autofree char *fresh = g_uuid_string_random();
+    g_autofree char *fresh = varve_uuid_new();
     const char *id = options != NULL && options->id != NULL ? options->id : fresh;
     if (varve_volume_id_check(id, error) && varve_volume_id_check(snapshot, error)) {
         varve_autofd lock = varve_volume_lock(volumes, snapshot, id, error);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/uuid.h"
 #include "snapshot/identity.h"
 #include "volume/internal.h"
 #include <string.h>
@@ -75,7 +76,7 @@ varve_volume_labels_new(const VarveVolumeInfo *info, GError **error)
         return NULL;
     g_autofree char *size =
         info->size > 0 ? g_strdup_printf("%" G_GUINT64_FORMAT, info->size) : NULL;
-    g_autofree char *uuid = info->snapshot ? g_uuid_string_random() : NULL;
+    g_autofree char *uuid = info->snapshot ? varve_uuid_new() : NULL;
     set_label(labels, LABEL_TYPE, info->type);
     set_label(labels, LABEL_OF, info->of);
     set_label(labels, LABEL_SIZE, size);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "volume/stream/receive.h"
+#include "base/uuid.h"
 #include "volume/internal.h"
 #include <string.h>
 
@@ -88,7 +89,7 @@ static void
 take_id(Receiving *r, const char *id)
 {
     g_free(r->snapshot);
-    r->snapshot = id != NULL ? g_strdup(id) : g_uuid_string_random();
+    r->snapshot = id != NULL ? g_strdup(id) : varve_uuid_new();
     g_free(r->header->name);
     r->header->name = g_strconcat(VARVE_VOLUME_PREFIX, r->snapshot, NULL);
     r->filling->name = r->header->name;

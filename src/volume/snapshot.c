@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/uuid.h"
 #include "snapshot/identity.h"
 #include "volume/internal.h"
 #include <string.h>
@@ -95,7 +96,7 @@ varve_volumes_snapshot(VarveVolumes *volumes, const char *id, const VarveVolumeO
                        GError **error)
 {
     VarveVolumeInfo *made = NULL;
-    g_autofree char *fresh = g_uuid_string_random();
+    g_autofree char *fresh = varve_uuid_new();
     const char *new_id = options != NULL && options->id != NULL ? options->id : fresh;
     if (varve_volume_id_check(new_id, error) && varve_volume_id_check(id, error)) {
         varve_autofd lock = varve_volume_lock(volumes, id, new_id, error);

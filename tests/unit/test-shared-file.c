@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "scratch.h"
 #include "store/shared-file.h"
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define SIZE ((gsize)64 << 10)
 #define NAME "shared"
+
+static const struct timespec long_ago[2] = {{1000000000, 0}, {1000000000, 0}};
 
 static void
 open_it(VarveSharedFile *file, int dirfd)
@@ -150,7 +154,6 @@ test_locks_stay(void)
     g_assert_cmpint(fcntl(fd, F_SETLK, &lock), ==, 0);
     g_assert_true(others_see_lock(path));
 
-    static const struct timespec long_ago[2] = {{1000000000, 0}, {1000000000, 0}};
     g_assert_cmpint(futimens(fd, long_ago), ==, 0);
     g_assert_true(varve_shared_file_open(&other, dir->fd, "other", SIZE, &error));
     g_assert_true(others_see_lock(path));
@@ -166,6 +169,49 @@ test_locks_stay(void)
     g_assert_true(varve_shared_file_open(&other, dir->fd, "other", SIZE, &error));
     g_assert_cmpint(access(path, F_OK), <, 0);
     varve_shared_file_close(&other);
+    leave_memory();
+}
+
+/* Makes one file after the other, which sweeps the folder, until it is killed. */
+static pid_t
+begin_sweeping(int dirfd)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (pid == 0) {
+        VarveSharedFile file = VARVE_SHARED_FILE_INIT;
+        if (!varve_shared_file_open(&file, dirfd, "other", SIZE, NULL) ||
+            futimens(file.memory, long_ago) < 0)
+            _exit(1);
+        varve_shared_file_close(&file);
+        (void)unlinkat(dirfd, "other", 0);
+    }
+    return pid;
+}
+
+/* What is opened stays, also when it looked old and others were about to remove it. */
+static void
+test_swept_while_it_is_opened(void)
+{
+    g_autoptr(Scratch) dir = scratch_new("btrfs", 128 << 20);
+    VarveSharedFile file = VARVE_SHARED_FILE_INIT;
+    if (dir == NULL)
+        return;
+    other_memory();
+    pid_t pid = begin_sweeping(dir->fd);
+    for (int i = 0; i < 3000; i++) {
+        struct stat st;
+        open_it(&file, dir->fd);
+        g_assert_cmpint(fstat(file.memory, &st), ==, 0);
+        g_assert_cmpuint(st.st_nlink, ==, 1);
+        g_assert_cmpint(futimens(file.memory, long_ago), ==, 0);
+        varve_shared_file_close(&file);
+    }
+    g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+    int status;
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status));
     leave_memory();
 }
 
@@ -228,6 +274,7 @@ main(int argc, char **argv)
     g_test_add_func("/shared-file/in-memory", test_in_memory);
     g_test_add_func("/shared-file/other-memory", test_other_memory);
     g_test_add_func("/shared-file/locks-stay", test_locks_stay);
+    g_test_add_func("/shared-file/swept-while-it-is-opened", test_swept_while_it_is_opened);
     g_test_add_func("/shared-file/no-memory", test_no_memory);
     g_test_add_data_func("/shared-file/full/ext4", "ext4", test_full);
     g_test_add_data_func("/shared-file/full/xfs", "xfs", test_full);
