@@ -225,6 +225,13 @@ list(int folder, GError **error)
     return names;
 }
 
+/* As varve_now() tells time. */
+static gint64
+touched(const struct stat *st)
+{
+    return st->st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + st->st_mtim.tv_nsec;
+}
+
 static gboolean
 show(int folder, const char *name, const char *uuid, VarveKeptFunc func, gpointer data,
      GError **error)
@@ -235,8 +242,7 @@ show(int folder, const char *name, const char *uuid, VarveKeptFunc func, gpointe
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_size == 0)
         return TRUE; /* it went away, or nothing is kept */
     gboolean busy = lock_file(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
-    gint64 touched = st.st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + st.st_mtim.tv_nsec;
-    return func(uuid, fd, busy, touched, data, error);
+    return func(uuid, fd, busy, touched(&st), data, error);
 }
 
 gboolean
@@ -262,8 +268,7 @@ varve_kept_walk(VarvePool *pool, VarveKeptFunc func, gpointer data, GError **err
 static gboolean
 is_old(const struct stat *st)
 {
-    gint64 touched = st->st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + st->st_mtim.tv_nsec;
-    return st->st_size == 0 || touched < varve_now() - VARVE_KEPT_DAYS * NS_A_DAY;
+    return st->st_size == 0 || touched(st) < varve_now() - VARVE_KEPT_DAYS * NS_A_DAY;
 }
 
 /* Looked at once more under the lock: nobody goes on with it then. */
