@@ -210,7 +210,9 @@ put(Push *push, const VarveArtifact *artifact, gboolean *done, GError **error)
 {
     const VarveRemote *remote = &push->site.remote;
     g_autoptr(GBytes) bytes = varve_artifact_format(artifact, error);
-    if (bytes == NULL || !push_config(push, error) || !is_unchanged(push, done, error))
+    /* A manifest that was put already has it. */
+    if (bytes == NULL || !(push->begun || push_config(push, error)) ||
+        !is_unchanged(push, done, error))
         return FALSE;
     if (!*done)
         return TRUE;
