@@ -42,11 +42,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Receiving, receiving_clear)
 /* --- what it goes to -------------------------------------------------------------------------- */
 
 static gboolean
-find_volume(Receiving *r, GError **error)
+check_found(const Receiving *r, GError **error)
 {
-    g_clear_pointer(&r->found, varve_volume_info_free);
-    if (!varve_volume_find(r->volumes, r->id, &r->found, error))
-        return FALSE;
     if (r->found == NULL)
         return TRUE;
     if (r->found->snapshot)
@@ -55,6 +52,13 @@ find_volume(Receiving *r, GError **error)
     return r->pool == NULL || g_str_equal(r->found->provider, r->pool->name) ||
            varve_error_set(error, VARVE_ERROR_FAILED_PRECONDITION,
                            "it is in pool '%s', not in '%s'", r->found->provider, r->pool->name);
+}
+
+static gboolean
+find_volume(Receiving *r, GError **error)
+{
+    g_clear_pointer(&r->found, varve_volume_info_free);
+    return varve_volume_find(r->volumes, r->id, &r->found, error) && check_found(r, error);
 }
 
 /* An existing volume stays where it is. That it is in use is better told before all has come. */
@@ -67,7 +71,7 @@ begin(Receiving *r, const char *provider, GError **error)
     if (provider == NULL && r->found != NULL)
         provider = r->found->provider;
     r->pool = varve_engine_get_pool(r->volumes->engine, provider, error);
-    if (r->pool == NULL || !find_volume(r, error))
+    if (r->pool == NULL || !check_found(r, error))
         return FALSE;
     if (r->found == NULL)
         return TRUE;
