@@ -69,6 +69,23 @@ varve_fd_enlarge_pipe(int fd)
     (void)fcntl(fd, F_SETPIPE_SZ, 1024 * 1024);
 }
 
+gssize
+varve_fd_read_all(int fd, void *bytes, gsize size, gint64 offset)
+{
+    gsize done = 0;
+    while (done < size) {
+        ssize_t n = pread(fd, (guint8 *)bytes + done, size - done, offset + (gint64)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        done += (gsize)n;
+    }
+    return (gssize)done;
+}
+
 gboolean
 varve_fd_write_all(int fd, const void *bytes, gsize size, gint64 offset)
 {

@@ -30,6 +30,10 @@ int varve_fd_make_dir(int dirfd, const char *path, mode_t mode, GError **error);
  * fewer turns. Nothing happens to what is no pipe, nor where that is not allowed. */
 void varve_fd_enlarge_pipe(int fd);
 
+/* Reads that much at an offset, interrupted or not, or what there is before the end. -1 with errno
+ * set. */
+gssize varve_fd_read_all(int fd, void *bytes, gsize size, gint64 offset);
+
 /* Writes all of it, interrupted or not, at an offset, or where the file is. FALSE with errno set.
  */
 #define VARVE_FD_HERE ((gint64)-1)

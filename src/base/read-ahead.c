@@ -4,15 +4,6 @@
 #include "base/fd.h"
 #include "base/shared-extents.h"
 
-/* NULL where nothing is known of the two, or asking is not worth it. */
-static VarveSharedExtents *
-ask_shared(int before, int after, off_t size)
-{
-    return before >= 0 && size >= VARVE_SHARED_EXTENTS_WORTH
-               ? varve_shared_extents_new(before, after)
-               : NULL;
-}
-
 static void
 advise(int fd, off_t at, off_t size)
 {
@@ -33,7 +24,8 @@ varve_read_ahead(VarveFile before, VarveFile after, off_t size, off_t limit)
     varve_autofd old = new < 0 ? -1 : open_file(before);
     if (new < 0)
         return;
-    g_autoptr(VarveSharedExtents) shared = ask_shared(old, new, size);
+    g_autoptr(VarveSharedExtents) shared =
+        old < 0 ? NULL : varve_shared_extents_new(old, new, size);
     for (off_t at = 0, end; at < size && limit > 0; at = end) {
         end = size;
         gboolean same = shared != NULL && varve_shared_extents_same(shared, at, &end);

@@ -7,6 +7,8 @@
 #include <sys/vfs.h>
 
 #define BATCH 128 /* extents that are asked for at once */
+#define WORTH                                                                                      \
+    ((off_t)64 * 1024) /* to ask takes 20 us for each file, about as long as to read that */
 
 /* An extent whose place says nothing: it has none yet, or bytes that are compressed and may be any
  * part of what is there (btrfs does not tell which), or none that were written. */
@@ -129,9 +131,9 @@ begin(Map *map, int fd)
 }
 
 VarveSharedExtents *
-varve_shared_extents_new(int a, int b)
+varve_shared_extents_new(int a, int b, off_t size)
 {
-    if (!is_trusted(a) || !is_trusted(b))
+    if (size < WORTH || !is_trusted(a) || !is_trusted(b))
         return NULL;
     g_autoptr(VarveSharedExtents) shared = g_new0(VarveSharedExtents, 1);
     if (!begin(&shared->a, a) || !begin(&shared->b, b))

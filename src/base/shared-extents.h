@@ -15,13 +15,12 @@
 #include <glib.h>
 #include <sys/types.h>
 
-/* Below this to ask takes about as long as to read: 20 us for each file. */
-#define VARVE_SHARED_EXTENTS_WORTH ((off_t)64 * 1024)
-
 typedef struct VarveSharedExtents VarveSharedExtents;
 
-/* Of two regular files of one file system, which must stay open. NULL: nothing is known of them. */
-VarveSharedExtents *varve_shared_extents_new(int a, int b);
+/* Of two regular files of one file system, which must stay open; size: how much of them will be
+ * looked at. NULL: nothing is known of them, also where it is so little that asking takes about as
+ * long as reading. */
+VarveSharedExtents *varve_shared_extents_new(int a, int b, off_t size);
 void varve_shared_extents_free(VarveSharedExtents *shared);
 
 /* Whether both are known to have the same bytes from at to *end, or to where one ends. FALSE: they

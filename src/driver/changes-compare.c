@@ -48,24 +48,6 @@ next_data(int fd, off_t offset, off_t size)
     return MIN(data, size);
 }
 
-/* Reads until size bytes are there or the file ends. */
-static ssize_t
-read_chunk(int fd, char *buffer, size_t size, off_t offset)
-{
-    size_t have = 0;
-    while (have < size) {
-        ssize_t n = pread(fd, buffer + have, size - have, offset + (off_t)have);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        have += (size_t)n;
-    }
-    return (ssize_t)have;
-}
-
 /* Two files of one size, and what is known of them. */
 typedef struct {
     int a, b;
@@ -96,8 +78,8 @@ static gboolean
 same_piece(const Pair *pair, char *buffers, size_t wanted, off_t offset, gboolean *same,
            GError **error)
 {
-    ssize_t n = read_chunk(pair->a, buffers, wanted, offset);
-    ssize_t m = n < 0 ? -1 : read_chunk(pair->b, buffers + wanted, wanted, offset);
+    gssize n = varve_fd_read_all(pair->a, buffers, wanted, offset);
+    gssize m = n < 0 ? -1 : varve_fd_read_all(pair->b, buffers + wanted, wanted, offset);
     if (m < 0)
         return varve_error_set_errno(error, errno, "reading it");
     *same = n == m && memcmp(buffers, buffers + wanted, (size_t)n) == 0;
@@ -109,9 +91,7 @@ same_bytes(Pair *pair, const VarveCompare *how, gboolean *same, GError **error)
 {
     size_t chunk = (size_t)MIN(VARVE_COMPARE_PIECE, pair->size);
     g_autofree char *buffers = g_malloc(2 * chunk);
-    g_autoptr(VarveSharedExtents) shared = pair->size >= VARVE_SHARED_EXTENTS_WORTH
-                                               ? varve_shared_extents_new(pair->a, pair->b)
-                                               : NULL;
+    g_autoptr(VarveSharedExtents) shared = varve_shared_extents_new(pair->a, pair->b, pair->size);
     pair->shared = shared;
     *same = TRUE;
     off_t offset = 0, end = pair->size;

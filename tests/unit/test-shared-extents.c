@@ -40,7 +40,7 @@ claimed(int a, int b)
 {
     off_t size = MIN(lseek(a, 0, SEEK_END), lseek(b, 0, SEEK_END));
     g_autofree guint8 *x = get(a, (gsize)size), *y = get(b, (gsize)size);
-    g_autoptr(VarveSharedExtents) shared = varve_shared_extents_new(a, b);
+    g_autoptr(VarveSharedExtents) shared = varve_shared_extents_new(a, b, size);
     off_t same = 0, end;
     for (off_t at = 0; shared != NULL && at < size; at = end) {
         gboolean known = varve_shared_extents_same(shared, at, &end);
@@ -51,7 +51,7 @@ claimed(int a, int b)
         same += end - at;
         g_assert_cmpint(memcmp(x + at, y + at, (gsize)(end - at)), ==, 0);
     }
-    g_autoptr(VarveSharedExtents) again = varve_shared_extents_new(a, b);
+    g_autoptr(VarveSharedExtents) again = varve_shared_extents_new(a, b, size);
     g_assert_cmpint(again != NULL && varve_shared_extents_any(again, size), ==, same > 0);
     return same;
 }

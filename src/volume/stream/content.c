@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "volume/stream/content.h"
+#include "base/fd.h"
 #include "base/shared-extents.h"
 #include "volume/stream/records.h"
 #include <string.h>
@@ -59,15 +60,8 @@ look(Runs *runs, off_t at)
 static gboolean
 read_piece(int fd, guint8 *bytes, gsize size, off_t at, GError **error)
 {
-    for (gsize got = 0; got < size;) {
-        ssize_t n = pread(fd, bytes + got, size - got, at + (off_t)got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return varve_error_set_errno(error, n < 0 ? errno : EIO, "reading it");
-        got += (gsize)n;
-    }
-    return TRUE;
+    gssize n = varve_fd_read_all(fd, bytes, size, at);
+    return n == (gssize)size || varve_error_set_errno(error, n < 0 ? errno : EIO, "reading it");
 }
 
 /* The end of the run of blocks, from at on, that differ or do not. */
@@ -112,15 +106,6 @@ tell_data(VarveStreamContent *content, const Runs *file, const Runs *before, off
            tell_difference(content, at, size, error);
 }
 
-/* What is known of the two, where it is worth asking. */
-static VarveSharedExtents *
-ask_shared(int file, off_t size, int before, off_t size_before)
-{
-    return MIN(size, size_before) >= VARVE_SHARED_EXTENTS_WORTH
-               ? varve_shared_extents_new(before, file)
-               : NULL;
-}
-
 /* Whether both are known to have the same bytes from at to *end, which is taken back to where that
  * changes. */
 static gboolean
@@ -140,7 +125,8 @@ varve_stream_content_tell(VarveStreamContent *content, int file, off_t size, int
 {
     Runs new = {.fd = file, .size = size};
     Runs old = {.fd = before, .size = before >= 0 ? size_before : 0};
-    g_autoptr(VarveSharedExtents) shared = ask_shared(file, size, before, old.size);
+    g_autoptr(VarveSharedExtents) shared =
+        varve_shared_extents_new(before, file, MIN(size, old.size));
     for (off_t at = 0, end; at < size; at = end) {
         look(&new, at);
         look(&old, at);
@@ -170,7 +156,8 @@ varve_stream_content_is_other(VarveStreamContent *content, int file, off_t size,
     *other = FALSE;
     if (size == 0 || size > (off_t)PIECE || size_before < size)
         return TRUE;
-    g_autoptr(VarveSharedExtents) shared = ask_shared(file, size, before, size_before);
+    g_autoptr(VarveSharedExtents) shared =
+        varve_shared_extents_new(before, file, MIN(size, size_before));
     if (shared != NULL && varve_shared_extents_any(shared, size))
         return TRUE;
     if (!read_piece(file, content->bytes, (gsize)size, 0, error) ||
