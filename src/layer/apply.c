@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "layer/apply.h"
 #include "base/digest.h"
+#include "base/stream.h"
 #include "layer/compression.h"
 #include "layer/ring.h"
 #include "layer/stages.h"
@@ -44,23 +45,6 @@ check_digest(const char *what, const char *wanted, const char *found, GError **e
                            wanted);
 }
 
-/* Blocks are filled, so that a source of small pieces costs no more than another one. */
-static gssize
-fill_block(Apply *apply, guint8 *block, GError **error)
-{
-    gsize size = 0;
-    while (size < COMPRESSED_BLOCK_SIZE) {
-        gssize got = apply->source.read(apply->source.data, block + size,
-                                        COMPRESSED_BLOCK_SIZE - size, error);
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        size += (gsize)got;
-    }
-    return (gssize)size;
-}
-
 static gboolean
 read_source(gpointer data, GError **error)
 {
@@ -71,7 +55,8 @@ read_source(gpointer data, GError **error)
         guint8 *block = varve_ring_reserve(apply->compressed);
         if (block == NULL)
             return varve_stage_stopped(error);
-        size = fill_block(apply, block, error);
+        /* Blocks are filled, so that a source of small pieces costs no more than another one. */
+        size = varve_source_fill(apply->source, block, COMPRESSED_BLOCK_SIZE, error);
         if (size < 0 || !varve_check_cancelled(watch->cancelled, error))
             return FALSE;
         varve_ring_publish(apply->compressed, (gsize)size);

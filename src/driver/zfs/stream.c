@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/stream.h"
 #include "base/error.h"
 #include "driver/piped.h"
 #include "driver/zfs/begin.h"
@@ -130,12 +131,8 @@ read_begun(gpointer data, void *buffer, gsize size, GError **error)
 static gboolean
 read_begin(Begun *begun, GError **error)
 {
-    gssize n = 1;
-    while (n > 0 && begun->length < sizeof begun->begin) {
-        n = begun->source->read(begun->source->data, begun->begin + begun->length,
-                                sizeof begun->begin - begun->length, error);
-        begun->length += (gsize)MAX(n, 0);
-    }
+    gssize n = varve_source_fill(*begun->source, begun->begin, sizeof begun->begin, error);
+    begun->length = (gsize)MAX(n, 0);
     return n >= 0;
 }
 

@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "volume/stream/opening.h"
+#include "base/stream.h"
 #include "snapshot/identity.h"
 #include "volume/stream/frame-format.h"
 #include <string.h>
 
 G_STATIC_ASSERT(sizeof((VarveStreamOpening *)0)->first == sizeof(VarveFramePreamble));
 G_STATIC_ASSERT(sizeof(VarveFrameResumption) > sizeof(VarveFramePreamble));
-
-static gboolean
-read_all(VarveSource source, guint8 *buffer, gsize size, gsize *got, GError **error)
-{
-    for (*got = 0; *got < size;) {
-        gssize n = source.read(source.data, buffer + *got, size - *got, error);
-        if (n <= 0)
-            return n == 0;
-        *got += (gsize)n;
-    }
-    return TRUE;
-}
 
 static gboolean
 take_resumption(VarveStreamOpening *opening, const VarveFrameResumption *resumption, GError **error)
@@ -45,18 +34,20 @@ gboolean
 varve_stream_opening_read(VarveStreamOpening *opening, VarveSource source, GError **error)
 {
     VarveFrameResumption resumption;
-    gsize got;
     *opening = (VarveStreamOpening){.rest = source};
-    if (!read_all(source, opening->first, sizeof opening->first, &opening->n_first, error))
+    gssize got = varve_source_fill(source, opening->first, sizeof opening->first, error);
+    if (got < 0)
         return FALSE;
+    opening->n_first = (gsize)got;
     if (opening->n_first < sizeof opening->first ||
         memcmp(opening->first, VARVE_FRAME_RESUME_MAGIC, sizeof resumption.magic) != 0)
         return TRUE;
     memcpy(&resumption, opening->first, opening->n_first);
     gsize left = sizeof resumption - opening->n_first;
-    if (!read_all(source, (guint8 *)&resumption + opening->n_first, left, &got, error))
+    got = varve_source_fill(source, (guint8 *)&resumption + opening->n_first, left, error);
+    if (got < 0)
         return FALSE;
-    if (got < left)
+    if ((gsize)got < left)
         return varve_error_set(error, VARVE_ERROR_CORRUPT,
                                "the stream is cut off: it did not arrive whole");
     return take_resumption(opening, &resumption, error);

@@ -90,17 +90,10 @@ varve_record_reader_free(VarveRecordReader *reader)
 static gboolean
 take(VarveRecordReader *reader, void *buffer, gsize size, GError **error)
 {
-    for (gsize got = 0; got < size;) {
-        gssize n =
-            reader->source.read(reader->source.data, (guint8 *)buffer + got, size - got, error);
-        if (n < 0)
-            return FALSE;
-        if (n == 0)
-            return varve_error_set(error, VARVE_ERROR_CORRUPT,
-                                   "the payload of the stream ends within a record");
-        got += (gsize)n;
-    }
-    return TRUE;
+    gssize got = varve_source_fill(reader->source, buffer, size, error);
+    return got >= 0 && ((gsize)got == size ||
+                        varve_error_set(error, VARVE_ERROR_CORRUPT,
+                                        "the payload of the stream ends within a record"));
 }
 
 static gboolean
