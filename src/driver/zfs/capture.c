@@ -97,34 +97,3 @@ varve_zfs_capture_active(gpointer self, guint64 of, guint64 id, GError **error)
         varve_error_log_undo("undoing a capture that failed", undo_error);
     return FALSE;
 }
-
-/* --- undoing ---------------------------------------------------------------------------------- */
-
-/* Whether the snapshot is a captured one, and the only thing that stands on it is what it was
- * captured of. */
-static const char captured_program[] = //
-    "local args = ...\n"
-    "local base, snapshot = args['base'], args['snapshot']\n"
-    "if not zfs.exists(snapshot) then return {} end\n"
-    "local of, clones = zfs.get_prop(snapshot, 'org.varve:captured'), {}\n"
-    "if of == nil then return {} end\n"
-    "for clone in zfs.list.clones(snapshot) do clones[#clones + 1] = clone end\n"
-    "if #clones == 1 and (clones[1] == base .. '/runtime/' .. of or\n"
-    "                     clones[1] == base .. '/storage/' .. of) then return {of = of} end\n"
-    "return {}\n";
-
-gboolean
-varve_zfs_uncapture(const VarveZfs *zfs, guint64 id, gboolean *captured, GError **error)
-{
-    VarveZfsName extracted = varve_zfs_extracted(zfs, id);
-    VarveZfsName committed = varve_zfs_committed(zfs, id);
-    VarveZfsName going_back = varve_zfs_capture(&committed, id);
-    g_autoptr(nvlist_t) args = fnvlist_alloc();
-    fnvlist_add_string(args, "snapshot", extracted.text);
-    g_autoptr(nvlist_t) found =
-        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, captured_program, args, "looking at", error);
-    if (found == NULL)
-        return FALSE;
-    *captured = varve_zfs_string(found, "of") != NULL;
-    return !*captured || varve_zfs_rename(&extracted, &going_back, error);
-}

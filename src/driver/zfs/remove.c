@@ -264,34 +264,37 @@ try_removals(const VarveZfs *zfs, Removal **removals, gsize n)
 
 /* --- what is stood on ------------------------------------------------------------------------- */
 
-static const char heir_program[] = //
+/* What a snapshot was captured of, if nothing else stands on it; else one of ours that does. */
+static const char stood_on_program[] = //
     HEIR_OF "local args = ...\n"
-            "if not zfs.exists(args['snapshot']) then return {} end\n"
-            "return {heir = heir_of(args['snapshot'], args['base'])}\n";
+            "local base, snapshot = args['base'], args['snapshot']\n"
+            "if not zfs.exists(snapshot) then return {} end\n"
+            "local of, clones = zfs.get_prop(snapshot, 'org.varve:captured'), {}\n"
+            "for clone in zfs.list.clones(snapshot) do clones[#clones + 1] = clone end\n"
+            "if of ~= nil and #clones == 1 and (clones[1] == base .. '/runtime/' .. of or\n"
+            "                                   clones[1] == base .. '/storage/' .. of) then\n"
+            "    return {of = of}\n"
+            "end\n"
+            "return {heir = heir_of(snapshot, base)}\n";
 
-/* Prepares what remove_program finishes, if one of ours stands on it. Sets *prepared. */
-static gboolean
-prepare_drop(const VarveZfs *zfs, guint64 id, gboolean *prepared, GError **error)
-{
-    VarveZfsName extracted = varve_zfs_extracted(zfs, id);
-    VarveZfsName committed = varve_zfs_committed(zfs, id);
-    VarveZfsName dropped = varve_zfs_dropped(&committed, id);
-    g_autoptr(nvlist_t) args = fnvlist_alloc();
-    fnvlist_add_string(args, "snapshot", extracted.text);
-    g_autoptr(nvlist_t) found =
-        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, heir_program, args, "looking at", error);
-    if (found == NULL)
-        return FALSE;
-    *prepared = varve_zfs_string(found, "heir") != NULL;
-    return !*prepared || varve_zfs_rename(&extracted, &dropped, error);
-}
-
-/* Either what was captured goes back to what it was captured of, or an heir gets it. */
+/* Prepares what remove_program finishes: either what was captured goes back to what it was captured
+ * of, or an heir gets it. Sets *prepared. */
 static gboolean
 prepare_stood_on(const VarveZfs *zfs, guint64 id, gboolean *prepared, GError **error)
 {
-    return varve_zfs_uncapture(zfs, id, prepared, error) &&
-           (*prepared || prepare_drop(zfs, id, prepared, error));
+    VarveZfsName extracted = varve_zfs_extracted(zfs, id);
+    VarveZfsName committed = varve_zfs_committed(zfs, id);
+    g_autoptr(nvlist_t) args = fnvlist_alloc();
+    fnvlist_add_string(args, "snapshot", extracted.text);
+    g_autoptr(nvlist_t) found =
+        varve_zfs_run(zfs->base, VARVE_ZFS_LOOK, stood_on_program, args, "looking at", error);
+    if (found == NULL)
+        return FALSE;
+    gboolean captured = varve_zfs_string(found, "of") != NULL;
+    *prepared = captured || varve_zfs_string(found, "heir") != NULL;
+    VarveZfsName name =
+        captured ? varve_zfs_capture(&committed, id) : varve_zfs_dropped(&committed, id);
+    return !*prepared || varve_zfs_rename(&extracted, &name, error);
 }
 
 /* --- all -------------------------------------------------------------------------------------- */

@@ -170,10 +170,6 @@ gboolean varve_zfs_send(gpointer self, const VarveDriverSnapshot *snapshot, guin
 gboolean varve_zfs_receive(gpointer self, const VarveDriverSnapshot *snapshot,
                            const VarveSource *source, GError **error);
 
-/* Prepares the undoing of a capture that was complete, if id is one: remove() does the rest. Sets
- * *captured. */
-gboolean varve_zfs_uncapture(const VarveZfs *zfs, guint64 id, gboolean *captured, GError **error);
-
 gboolean varve_zfs_remove(gpointer self, guint64 id, GError **error);
 void varve_zfs_remove_many(gpointer self, const guint64 *ids, gsize n, GError **errors);
 
